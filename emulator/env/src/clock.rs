@@ -1,0 +1,123 @@
+//! Which moment it is: the system's, the system's plus an offset, or tokio's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use linarite_core::time::UnixTime;
+
+/// A moment in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The whole second this moment lies in.
+    #[must_use]
+    pub fn seconds(self) -> UnixTime {
+        UnixTime(self.0.div_euclid(1000))
+    }
+
+    /// Milliseconds from `earlier` to this moment; negative if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A clock. Cheap to clone; clones tell the same time.
+#[derive(Clone, Debug)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// The system's wall clock plus an offset in milliseconds that may be advanced while serving.
+    System { offset_ms: Arc<AtomicI64> },
+    /// Wall time derived from tokio's clock, so that pausing tokio moves certificate validity
+    /// and timers together.
+    Tokio { epoch: UnixMillis, origin: tokio::time::Instant },
+}
+
+impl Clock {
+    /// The system's wall clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Kind::System { offset_ms: Arc::new(AtomicI64::new(0)) })
+    }
+
+    /// A clock that shows `epoch` now and goes on with tokio's clock, paused or not.
+    #[must_use]
+    pub fn tokio(epoch: UnixMillis) -> Self {
+        Self(Kind::Tokio { epoch, origin: tokio::time::Instant::now() })
+    }
+
+    /// The moment, to the millisecond.
+    #[must_use]
+    pub fn now_ms(&self) -> UnixMillis {
+        match &self.0 {
+            Kind::System { offset_ms } => {
+                UnixMillis(system_ms().saturating_add(offset_ms.load(Ordering::Relaxed)))
+            }
+            Kind::Tokio { epoch, origin } => {
+                UnixMillis(epoch.0.saturating_add(millis(origin.elapsed())))
+            }
+        }
+    }
+
+    /// The moment, to the second.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.now_ms().seconds()
+    }
+
+    /// Moves a system clock ahead by `by`, for every clone; a tokio clock is moved by tokio alone.
+    ///
+    /// Gives whether the clock moved.
+    pub fn advance(&self, by: Duration) -> bool {
+        match &self.0 {
+            Kind::System { offset_ms } => {
+                offset_ms.fetch_add(millis(by), Ordering::Relaxed);
+                true
+            }
+            Kind::Tokio { .. } => false,
+        }
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+fn system_ms() -> i64 {
+    match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        Ok(span) => millis(span),
+        Err(before) => -millis(before.duration()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_tokio_clock_passes_ninety_days_with_a_sleep() {
+        let clock = Clock::tokio(UnixMillis(1_000));
+        tokio::time::sleep(Duration::from_secs(90 * 86_400)).await;
+        assert_eq!(clock.now(), UnixTime(1 + 90 * 86_400));
+    }
+
+    #[test]
+    fn advancing_moves_every_clone_of_a_system_clock() {
+        let clock = Clock::system();
+        let other = clock.clone();
+        let before = other.now();
+        assert!(clock.advance(Duration::from_secs(3_600)));
+        assert!(other.now() >= before.plus(3_600));
+    }
+
+    #[test]
+    fn milliseconds_before_the_epoch_round_down() {
+        assert_eq!(UnixMillis(-1).seconds(), UnixTime(-1));
+        assert_eq!(UnixMillis(1_999).seconds(), UnixTime(1));
+    }
+}

@@ -1,0 +1,1 @@
+//! A local Azure Device Provisioning Service and IoT Hub, as a library.

@@ -1,0 +1,2 @@
+//! The command `linarite`.
+fn main() {}
