@@ -43,7 +43,10 @@ mod tests {
 
     #[test]
     fn both_end_seconds_belong_to_a_validity() {
-        let life = Validity { not_before: UnixTime(10), not_after: UnixTime(20) };
+        let life = Validity {
+            not_before: UnixTime(10),
+            not_after: UnixTime(20),
+        };
         let table = [(9, false), (10, true), (15, true), (20, true), (21, false)];
         for (now, holds) in table {
             assert_eq!(life.holds_at(UnixTime(now)), holds, "at {now}");

@@ -1,0 +1,306 @@
+//! One registration attempt, from the evidence to a decision that leaves nothing to decide.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::allocation::{self, Allocated, AllocationFailure, AllocationQuestion, LinkedHubs};
+use super::attestation::{self, Attested, Evidence, PresentedAttestation};
+use super::enrollment::{Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, Slot};
+use super::precedence;
+use super::reprovision::{self, RegistrationSubstatus, ReprovisionPolicy};
+use crate::certificate::path::CaStore;
+use crate::certificate::{Certificate, Thumbprint};
+use crate::hub::identity::AuthenticationMechanism;
+use crate::id::{DeviceId, HubHostName, RegistrationId};
+use crate::settings::{HubThumbprints, Settings};
+use crate::time::UnixTime;
+
+mod refusal;
+
+pub use refusal::Refusal;
+
+/// What a device asks and shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The id it asks for.
+    pub registration_id: &'a RegistrationId,
+    /// What it shows.
+    pub presented: PresentedAttestation<'a>,
+}
+
+/// What an instance knows that bears on one device.
+#[derive(Clone, Copy, Debug)]
+pub struct Book<'a> {
+    /// The entry under the device's registration id, whatever its mechanism or status.
+    pub individual: Option<&'a IndividualEnrollment>,
+    /// All groups, in any order.
+    pub groups: &'a [Arc<EnrollmentGroup>],
+    /// The instance's CA certificates.
+    pub ca_store: &'a CaStore,
+}
+
+/// Where the registration record says the device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastAssignment {
+    /// Its hub.
+    pub hub: HubHostName,
+    /// Its id there, as first spelled.
+    pub device_id: DeviceId,
+}
+
+/// How an accepted registration ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// A webhook must be asked; `allocation::resume` goes on.
+    Ask(AllocationQuestion),
+    /// With an assignment, to be carried out as it stands.
+    Assign(Assignment),
+    /// With status `disabled` (R-A27).
+    Disabled {
+        /// The entry that blocks.
+        enrollment: EnrollmentRef,
+    },
+    /// With status `failed` (R-B14).
+    Failed(AllocationFailure),
+}
+
+/// An entry by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrollmentRef {
+    /// Registration id or group id, as spelled.
+    pub id: String,
+    /// Whether it is a group.
+    pub group: bool,
+}
+
+/// Everything there is to carry out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The device, as it spelled itself this time.
+    pub registration_id: RegistrationId,
+    /// Its id at the hub.
+    pub device_id: DeviceId,
+    /// The hub.
+    pub hub: HubHostName,
+    /// What the hub will accept from it.
+    pub authentication: AuthenticationMechanism,
+    /// Whether `authentication` replaces what the hub has. Always, but for one setting (I-6).
+    pub updates_credentials: bool,
+    /// What happens to identity and twin.
+    pub data: DataAction,
+    /// How it came about.
+    pub substatus: RegistrationSubstatus,
+    /// What the twin starts with, where `data` starts one.
+    pub initial_twin: Option<InitialTwin>,
+    /// Whether the identity is an IoT Edge device.
+    pub iot_edge: bool,
+    /// The entry that allowed it.
+    pub enrollment: EnrollmentRef,
+    /// The slot that satisfied it.
+    pub slot: Slot,
+    /// The webhook's word to the device (R-B17).
+    pub payload: Option<Value>,
+}
+
+/// What happens to identity and twin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataAction {
+    /// Made on the hub; one that is there already is taken over with its twin (R-B25).
+    Create,
+    /// Left alone, credentials aside (R-C4, R-C6).
+    KeepOnSameHub,
+    /// Moved from another hub, whose identity is deleted (R-C2).
+    MigrateFrom(HubHostName),
+    /// Made afresh, and the identity on another hub deleted (R-C3).
+    ResetFrom(HubHostName),
+    /// Twin made afresh, identity kept (R-C5).
+    ResetOnSameHub,
+}
+
+impl From<Enrollment<'_>> for EnrollmentRef {
+    fn from(enrollment: Enrollment<'_>) -> Self {
+        match enrollment {
+            Enrollment::Group(entry) => Self {
+                id: entry.enrollment_group_id.as_str().to_owned(),
+                group: true,
+            },
+            Enrollment::Individual(entry) => Self {
+                id: entry.registration_id.as_str().to_owned(),
+                group: false,
+            },
+        }
+    }
+}
+
+/// Judges one registration attempt.
+///
+/// Four rooms, one corridor: which entry speaks, whether the evidence satisfies it, whether it is
+/// enabled, and where the device goes. Evidence comes before status (I-12).
+///
+/// Takes:   the attempt, the entries, the past assignment, the hubs; `now` in Unix seconds.
+/// Gives:   a [`Decision`] without choices left.
+/// Errors:  [`Refusal`], in the order of the rooms.
+/// Source:  behaviour.md R-A19, R-A27, R-C1, I-12.
+pub fn decide(
+    attempt: &Attempt<'_>,
+    book: &Book<'_>,
+    past: Option<&PastAssignment>,
+    hubs: &LinkedHubs,
+    settings: &Settings,
+    now: UnixTime,
+) -> Result<Decision, Refusal> {
+    if settings.strict_ids {
+        attempt.registration_id.check_strict()?;
+    }
+    let governing = precedence::governing(attempt, book, settings, now)?;
+    let attested = attestation::attest(governing, attempt, book, settings, now)?;
+    if let Some(entry) = precedence::blocking(&attested, book, settings) {
+        return Ok(Decision::Disabled {
+            enrollment: entry.into(),
+        });
+    }
+    let movement = reprovision::judge(*attested.enrollment().reprovision_policy(), past);
+    let draft = Draft::new(attempt.registration_id, &attested, past, settings);
+    Ok(
+        match allocation::allocate(&attested, attempt.registration_id, movement, hubs) {
+            Allocated::Ask {
+                webhook,
+                linked_hubs,
+            } => Decision::Ask(AllocationQuestion::new(webhook, linked_hubs, draft)),
+            Allocated::Hub(hub) => Decision::Assign(draft.assign(hub)),
+            Allocated::Nowhere(failure) => Decision::Failed(failure),
+        },
+    )
+}
+
+// === from attested to assigned ===
+
+/// An assignment that lacks only its hub.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Draft {
+    registration_id: RegistrationId,
+    device_id: DeviceId,
+    authentication: AuthenticationMechanism,
+    policy: ReprovisionPolicy,
+    past: Option<PastAssignment>,
+    initial_twin: Option<InitialTwin>,
+    iot_edge: bool,
+    enrollment: EnrollmentRef,
+    slot: Slot,
+    settings: Settings,
+}
+
+impl Draft {
+    fn new(
+        registration_id: &RegistrationId,
+        attested: &Attested<'_>,
+        past: Option<&PastAssignment>,
+        settings: &Settings,
+    ) -> Self {
+        let entry = attested.enrollment();
+        // A recorded id outlives an edit of the entry (R-B24) and another spelling (R-A3).
+        let device_id = match past {
+            Some(past) => past.device_id.clone(),
+            None => entry.device_id(registration_id),
+        };
+        Self {
+            registration_id: registration_id.clone(),
+            device_id,
+            authentication: authentication(attested, settings),
+            policy: *entry.reprovision_policy(),
+            past: past.cloned(),
+            initial_twin: entry.initial_twin().clone(),
+            iot_edge: entry.iot_edge(),
+            enrollment: entry.into(),
+            slot: attested.slot(),
+            settings: *settings,
+        }
+    }
+
+    pub(super) fn registration_id(&self) -> &RegistrationId {
+        &self.registration_id
+    }
+
+    pub(super) fn enrollment(&self) -> &EnrollmentRef {
+        &self.enrollment
+    }
+
+    pub(super) fn past(&self) -> Option<&PastAssignment> {
+        self.past.as_ref()
+    }
+
+    fn assign(self, hub: HubHostName) -> Assignment {
+        self.assign_as_told(hub, None, None)
+    }
+
+    /// R-B17: the webhook's twin replaces the entry's, but not where the hub stays the same.
+    pub(super) fn assign_as_told(
+        self,
+        hub: HubHostName,
+        told_twin: Option<InitialTwin>,
+        payload: Option<Value>,
+    ) -> Assignment {
+        let (data, substatus) =
+            reprovision::settle(self.policy, self.past.as_ref(), &hub, &self.settings);
+        let initial_twin = match &data {
+            DataAction::Create | DataAction::ResetFrom(_) => told_twin.or(self.initial_twin),
+            DataAction::ResetOnSameHub => self.initial_twin,
+            DataAction::KeepOnSameHub | DataAction::MigrateFrom(_) => None,
+        };
+        let frozen = self.past.is_some() && !self.policy.update_hub_assignment;
+        Assignment {
+            registration_id: self.registration_id,
+            device_id: self.device_id,
+            hub,
+            authentication: self.authentication,
+            updates_credentials: !frozen || self.settings.never_updates_credentials,
+            data,
+            substatus,
+            initial_twin,
+            iot_edge: self.iot_edge,
+            enrollment: self.enrollment,
+            slot: self.slot,
+            payload,
+        }
+    }
+}
+
+/// What the hub will accept: the keys, or the leaf itself and never its issuer (R-B18, R-B22).
+fn authentication(attested: &Attested<'_>, settings: &Settings) -> AuthenticationMechanism {
+    match attested.evidence() {
+        Evidence::Keys { primary, secondary } => AuthenticationMechanism::Sas {
+            primary: primary.clone(),
+            secondary: secondary.clone(),
+        },
+        Evidence::Leaf { leaf, .. } => {
+            let presented = Thumbprint::Sha256(leaf.fingerprint());
+            // R-B19, R-B20, I-2.
+            let secondary = match settings.hub_thumbprints {
+                HubThumbprints::PresentedBoth => presented,
+                HubThumbprints::PresentedThenOther => other_leaf(attested)
+                    .map_or(presented, |other| Thumbprint::Sha256(other.fingerprint())),
+            };
+            AuthenticationMechanism::SelfSigned {
+                primary: Some(presented),
+                secondary: Some(secondary),
+            }
+        }
+    }
+}
+
+/// The certificate in the slot that was not used, if the entry is one of leaf certificates.
+fn other_leaf<'a>(attested: &Attested<'a>) -> Option<&'a Certificate> {
+    use super::attestation::{AttestationMechanism, X509Attestation};
+    match attested.enrollment().attestation() {
+        AttestationMechanism::X509(X509Attestation::ClientCertificates(slots)) => {
+            slots.get(attested.slot().other())
+        }
+        AttestationMechanism::SymmetricKey { .. }
+        | AttestationMechanism::Tpm { .. }
+        | AttestationMechanism::X509(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! What registering again does to the assignment and to the device's data.
+
+use super::registration::{DataAction, PastAssignment};
+use crate::id::HubHostName;
+use crate::settings::Settings;
+
+/// The two switches of an entry, as they are on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReprovisionPolicy {
+    /// Whether the hub may change.
+    pub update_hub_assignment: bool,
+    /// Whether the device's data move with it, rather than start afresh.
+    pub migrate_device_data: bool,
+}
+
+impl Default for ReprovisionPolicy {
+    fn default() -> Self {
+        Self {
+            update_hub_assignment: true,
+            migrate_device_data: true,
+        }
+    }
+}
+
+/// How an assignment came about (R-B5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationSubstatus {
+    /// Data moved along to another hub.
+    DeviceDataMigrated,
+    /// Data start afresh.
+    DeviceDataReset,
+    /// First assignment, or one that may never change.
+    InitialAssignment,
+    /// The hub it already had.
+    ReprovisionedToInitialAssignment,
+}
+
+impl RegistrationSubstatus {
+    /// Its name, as the service APIs spell it (R-B5).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DeviceDataMigrated => "deviceDataMigrated",
+            Self::DeviceDataReset => "deviceDataReset",
+            Self::InitialAssignment => "initialAssignment",
+            Self::ReprovisionedToInitialAssignment => "reprovisionedToInitialAssignment",
+        }
+    }
+}
+
+/// Whether a hub must be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Movement<'a> {
+    /// No past assignment: any hub.
+    First,
+    /// A past one that may change.
+    May(&'a PastAssignment),
+    /// A past one that may not.
+    Stay(&'a PastAssignment),
+}
+
+impl<'a> Movement<'a> {
+    /// The past assignment, if there is one.
+    #[must_use]
+    pub fn past(&self) -> Option<&'a PastAssignment> {
+        match self {
+            Self::First => None,
+            Self::May(past) | Self::Stay(past) => Some(past),
+        }
+    }
+}
+
+/// Whether the hub may change. Moving data means nothing if it may not.
+///
+/// Source:  behaviour.md R-C1, R-C6.
+#[must_use]
+pub fn judge(policy: ReprovisionPolicy, past: Option<&PastAssignment>) -> Movement<'_> {
+    match past {
+        None => Movement::First,
+        Some(past) if policy.update_hub_assignment => Movement::May(past),
+        Some(past) => Movement::Stay(past),
+    }
+}
+
+/// What happens to the device's data, once the hub is known.
+///
+/// Source:  behaviour.md R-C2 to R-C6, R-B5, I-5.
+#[must_use]
+pub fn settle(
+    policy: ReprovisionPolicy,
+    past: Option<&PastAssignment>,
+    chosen: &HubHostName,
+    settings: &Settings,
+) -> (DataAction, RegistrationSubstatus) {
+    use RegistrationSubstatus as Substatus;
+    let Some(past) = past else {
+        return (DataAction::Create, Substatus::InitialAssignment);
+    };
+    let same_hub = past.hub == *chosen;
+    match (
+        policy.update_hub_assignment,
+        policy.migrate_device_data,
+        same_hub,
+    ) {
+        (false, _, _) => (DataAction::KeepOnSameHub, Substatus::InitialAssignment),
+        (true, true, true) => (
+            DataAction::KeepOnSameHub,
+            Substatus::ReprovisionedToInitialAssignment,
+        ),
+        (true, true, false) => (
+            DataAction::MigrateFrom(past.hub.clone()),
+            Substatus::DeviceDataMigrated,
+        ),
+        (true, false, true) if settings.reset_on_same_hub => {
+            (DataAction::ResetOnSameHub, Substatus::DeviceDataReset)
+        }
+        (true, false, true) => (
+            DataAction::KeepOnSameHub,
+            Substatus::ReprovisionedToInitialAssignment,
+        ),
+        (true, false, false) => (
+            DataAction::ResetFrom(past.hub.clone()),
+            Substatus::DeviceDataReset,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::DeviceId;
+
+    #[test]
+    fn what_registering_again_does_follows_the_policy() {
+        use DataAction::{Create, KeepOnSameHub, MigrateFrom, ResetFrom, ResetOnSameHub};
+        use RegistrationSubstatus as Sub;
+        let hub = |name| HubHostName::parse(name).unwrap();
+        let kept = Sub::ReprovisionedToInitialAssignment;
+        // update, migrate, past hub, chosen hub, reset on the same hub, action, substatus
+        let table = [
+            (true, true, None, "a", true, Create, Sub::InitialAssignment),
+            (
+                false,
+                false,
+                None,
+                "a",
+                true,
+                Create,
+                Sub::InitialAssignment,
+            ),
+            (true, true, Some("a"), "a", true, KeepOnSameHub, kept),
+            (true, true, Some("a"), "A", true, KeepOnSameHub, kept),
+            (
+                true,
+                true,
+                Some("a"),
+                "b",
+                true,
+                MigrateFrom(hub("a")),
+                Sub::DeviceDataMigrated,
+            ),
+            (
+                true,
+                false,
+                Some("a"),
+                "b",
+                true,
+                ResetFrom(hub("a")),
+                Sub::DeviceDataReset,
+            ),
+            (
+                true,
+                false,
+                Some("a"),
+                "a",
+                true,
+                ResetOnSameHub,
+                Sub::DeviceDataReset,
+            ),
+            (true, false, Some("a"), "a", false, KeepOnSameHub, kept),
+            (
+                false,
+                false,
+                Some("a"),
+                "a",
+                true,
+                KeepOnSameHub,
+                Sub::InitialAssignment,
+            ),
+            (
+                false,
+                true,
+                Some("a"),
+                "a",
+                true,
+                KeepOnSameHub,
+                Sub::InitialAssignment,
+            ),
+        ];
+        for (update, migrate, past, chosen, reset_on_same_hub, action, substatus) in table {
+            let policy = ReprovisionPolicy {
+                update_hub_assignment: update,
+                migrate_device_data: migrate,
+            };
+            let past = past.map(|name| PastAssignment {
+                hub: hub(name),
+                device_id: DeviceId::parse("d").unwrap(),
+            });
+            let settings = Settings {
+                reset_on_same_hub,
+                ..Settings::default()
+            };
+            let settled = settle(policy, past.as_ref(), &hub(chosen), &settings);
+            assert_eq!(
+                settled,
+                (action, substatus),
+                "{policy:?} {past:?} -> {chosen}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_never_forbids_the_hub_to_change() {
+        let past = PastAssignment {
+            hub: HubHostName::parse("a").unwrap(),
+            device_id: DeviceId::parse("d").unwrap(),
+        };
+        for (update, migrate) in [(true, true), (true, false), (false, true), (false, false)] {
+            let policy = ReprovisionPolicy {
+                update_hub_assignment: update,
+                migrate_device_data: migrate,
+            };
+            assert_eq!(judge(policy, None), Movement::First);
+            let expected = if update {
+                Movement::May(&past)
+            } else {
+                Movement::Stay(&past)
+            };
+            assert_eq!(judge(policy, Some(&past)), expected);
+        }
+    }
+}

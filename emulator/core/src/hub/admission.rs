@@ -1,0 +1,344 @@
+//! Who may connect to a hub. Every connection asks anew (R-G9).
+
+use std::fmt;
+
+use super::identity::{AuthenticationMechanism, DeviceIdentity, DeviceStatus};
+use crate::certificate::{Certificate, Chain, Thumbprint};
+use crate::dps::enrollment::Slot;
+use crate::id::DeviceId;
+use crate::sas::{SasError, SharedAccessSignature};
+use crate::time::UnixTime;
+
+/// What a device showed to the hub.
+#[derive(Clone, Copy, Debug)]
+pub enum PresentedCredential<'a> {
+    /// A chain, whose leaf's key it proved in TLS.
+    Certificate(&'a Chain),
+    /// Nothing.
+    None,
+    /// A token.
+    Sas(&'a SharedAccessSignature),
+}
+
+/// Proof that a device may connect. Only [`admit`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    device_id: DeviceId,
+    generation_id: String,
+    by: AdmittedBy,
+}
+
+/// Which credential let a device in, and how long it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdmittedBy {
+    /// A certificate.
+    Certificate {
+        /// The slot with its thumbprint.
+        slot: Slot,
+        /// Its last second. Only a setting ends the session there (I-4).
+        not_after: UnixTime,
+    },
+    /// A token.
+    Sas {
+        /// The slot with the key that signed it.
+        slot: Slot,
+        /// First second at which the session must be closed (R-G11).
+        expiry: UnixTime,
+    },
+}
+
+/// A slot of an identity in a message: its thumbprint or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Configured(pub Option<Thumbprint>);
+
+impl fmt::Display for Configured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .as_ref()
+            .map_or(Ok(()), |thumbprint| thumbprint.fmt(f))
+    }
+}
+
+/// A leaf and the thumbprints it should have had. R-F11 has the words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Thumbprint does not match configuration: Thumbprint: SHA1Hash={sha1}, SHA2Hash={sha256}; \
+     Configuration: PrimaryThumbprint={primary}, SecondaryThumbprint={secondary}"
+)]
+pub struct ThumbprintMismatch {
+    /// SHA-1 of the leaf shown.
+    pub sha1: Thumbprint,
+    /// SHA-256 of the leaf shown.
+    pub sha256: Thumbprint,
+    /// The first one registered.
+    pub primary: Configured,
+    /// The second one registered.
+    pub secondary: Configured,
+}
+
+/// Why a device may not connect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// The identity is disabled.
+    #[error("device {device_id} is disabled")]
+    DeviceDisabled {
+        /// The device.
+        device_id: DeviceId,
+    },
+    /// There is no such identity.
+    #[error("no device is registered for {resource}")]
+    DeviceNotFound {
+        /// What was asked for.
+        resource: String,
+    },
+    /// The leaf is too old.
+    #[error("the certificate of {device_id} held until {not_after}; it is {now}")]
+    Expired {
+        /// The device.
+        device_id: DeviceId,
+        /// The moment of judging.
+        now: UnixTime,
+        /// The leaf's last second.
+        not_after: UnixTime,
+    },
+    /// Another kind of credential is registered.
+    #[error("{presented} was presented but device {device_id} is registered for {registered}")]
+    MechanismMismatch {
+        /// The device.
+        device_id: DeviceId,
+        /// What was shown.
+        presented: &'static str,
+        /// What the identity demands.
+        registered: &'static str,
+    },
+    /// The leaf is too young.
+    #[error("the certificate of {device_id} holds from {not_before}; it is {now}")]
+    NotYetValid {
+        /// The device.
+        device_id: DeviceId,
+        /// The moment of judging.
+        now: UnixTime,
+        /// The leaf's first second.
+        not_before: UnixTime,
+    },
+    /// The token is for something else.
+    #[error("the token is for {presented:?}, which does not cover {demanded:?}")]
+    ResourceMismatch {
+        /// The token's resource, decoded.
+        presented: String,
+        /// What it should cover.
+        demanded: String,
+    },
+    /// The token does not hold.
+    #[error(transparent)]
+    Sas(#[from] SasError),
+    /// The leaf is not the one registered.
+    #[error(transparent)]
+    ThumbprintMismatch(Box<ThumbprintMismatch>),
+    /// A mechanism this emulator does not carry out.
+    #[error("device {device_id} is registered for {mechanism}, which is not supported")]
+    Unsupported {
+        /// The device.
+        device_id: DeviceId,
+        /// The mechanism.
+        mechanism: &'static str,
+    },
+}
+
+impl AdmissionError {
+    /// The rule that refuses.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::DeviceDisabled { .. } => "R-G4",
+            Self::DeviceNotFound { .. } => "R-E7",
+            Self::Expired { .. } | Self::NotYetValid { .. } => "R-G7",
+            Self::MechanismMismatch { .. } => "R-G3",
+            Self::ResourceMismatch { .. } | Self::Sas(_) => "R-G11",
+            Self::ThumbprintMismatch(_) => "R-G10",
+            Self::Unsupported { .. } => "R-G8",
+        }
+    }
+
+    /// The hub's error number; its first three digits are the HTTP status.
+    ///
+    /// Source: behaviour.md R-E7, R-F10, R-F11.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::DeviceDisabled { .. } => 403_012,
+            Self::DeviceNotFound { .. } => 404_001,
+            Self::Expired { .. }
+            | Self::MechanismMismatch { .. }
+            | Self::NotYetValid { .. }
+            | Self::ResourceMismatch { .. }
+            | Self::Sas(_)
+            | Self::ThumbprintMismatch(_)
+            | Self::Unsupported { .. } => 401_003,
+        }
+    }
+}
+
+impl Admitted {
+    /// The device.
+    #[must_use]
+    pub fn device_id(&self) -> &DeviceId {
+        &self.device_id
+    }
+
+    /// The generation of its identity: a session of another one must end (R-E6).
+    #[must_use]
+    pub fn generation_id(&self) -> &str {
+        &self.generation_id
+    }
+
+    /// What let it in.
+    #[must_use]
+    pub fn by(&self) -> AdmittedBy {
+        self.by
+    }
+}
+
+impl PresentedCredential<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "a certificate",
+            Self::None => "nothing",
+            Self::Sas(_) => "a shared access signature",
+        }
+    }
+}
+
+/// Judges whether a device may connect.
+///
+/// A certificate is judged by thumbprint and period alone: not by chain, issuer or name, and not by
+/// any enrollment (R-G7, R-G10).
+///
+/// Takes:   the identity found for the device, what it showed, the resource
+///          `{hub}/devices/{id}` a token must cover; `now` in Unix seconds.
+/// Gives:   [`Admitted`].
+/// Errors:  [`AdmissionError`]: existence, status, kind of credential, then the credential.
+/// Source:  behaviour.md R-E7, R-F11, R-G4, R-G7 to R-G11.
+pub fn admit(
+    identity: Option<&DeviceIdentity>,
+    presented: PresentedCredential<'_>,
+    resource: &str,
+    now: UnixTime,
+) -> Result<Admitted, AdmissionError> {
+    let identity = identity.ok_or_else(|| AdmissionError::DeviceNotFound {
+        resource: resource.to_owned(),
+    })?;
+    let device_id = identity.device_id.clone();
+    if identity.status == DeviceStatus::Disabled {
+        return Err(AdmissionError::DeviceDisabled { device_id });
+    }
+    let by = match (&identity.authentication, presented) {
+        (AuthenticationMechanism::CertificateAuthority, PresentedCredential::Certificate(_)) => {
+            let mechanism = identity.authentication.name();
+            return Err(AdmissionError::Unsupported {
+                device_id,
+                mechanism,
+            });
+        }
+        (
+            AuthenticationMechanism::SelfSigned { primary, secondary },
+            PresentedCredential::Certificate(chain),
+        ) => admit_leaf(&device_id, *primary, *secondary, chain.leaf(), now)?,
+        (AuthenticationMechanism::Sas { primary, secondary }, PresentedCredential::Sas(token)) => {
+            check_resource(token, resource)?;
+            let slot = if token.is_signed_by(primary) {
+                Slot::Primary
+            } else {
+                Slot::Secondary
+            };
+            token.verify(&[primary, secondary], now)?;
+            AdmittedBy::Sas {
+                slot,
+                expiry: token.expiry(),
+            }
+        }
+        (registered, presented) => {
+            let (presented, registered) = (presented.name(), registered.name());
+            return Err(AdmissionError::MechanismMismatch {
+                device_id,
+                presented,
+                registered,
+            });
+        }
+    };
+    Ok(Admitted {
+        device_id,
+        generation_id: identity.generation_id.clone(),
+        by,
+    })
+}
+
+/// R-G7.
+fn admit_leaf(
+    device_id: &DeviceId,
+    primary: Option<Thumbprint>,
+    secondary: Option<Thumbprint>,
+    leaf: &Certificate,
+    now: UnixTime,
+) -> Result<AdmittedBy, AdmissionError> {
+    let is_leaf = |slot: Option<Thumbprint>| slot.is_some_and(|known| known.matches(leaf));
+    let slot = if is_leaf(primary) {
+        Slot::Primary
+    } else if is_leaf(secondary) {
+        Slot::Secondary
+    } else {
+        return Err(AdmissionError::ThumbprintMismatch(Box::new(
+            ThumbprintMismatch {
+                sha1: Thumbprint::Sha1(leaf.sha1()),
+                sha256: Thumbprint::Sha256(leaf.fingerprint()),
+                primary: Configured(primary),
+                secondary: Configured(secondary),
+            },
+        )));
+    };
+    let (validity, device_id) = (leaf.validity(), device_id.clone());
+    if now < validity.not_before {
+        return Err(AdmissionError::NotYetValid {
+            device_id,
+            now,
+            not_before: validity.not_before,
+        });
+    }
+    if now > validity.not_after {
+        return Err(AdmissionError::Expired {
+            device_id,
+            now,
+            not_after: validity.not_after,
+        });
+    }
+    Ok(AdmittedBy::Certificate {
+        slot,
+        not_after: validity.not_after,
+    })
+}
+
+/// A token covers its own resource and everything below it. Only the host is without case (R-A3).
+fn check_resource(token: &SharedAccessSignature, resource: &str) -> Result<(), AdmissionError> {
+    let presented = token.resource();
+    let mut demanded = resource.split('/');
+    let covers = presented
+        .trim_end_matches('/')
+        .split('/')
+        .enumerate()
+        .all(|(level, segment)| {
+            demanded.next().is_some_and(|demanded| match level {
+                0 => segment.eq_ignore_ascii_case(demanded),
+                _ => segment == demanded,
+            })
+        });
+    if covers {
+        return Ok(());
+    }
+    Err(AdmissionError::ResourceMismatch {
+        presented,
+        demanded: resource.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

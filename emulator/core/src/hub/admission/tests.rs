@@ -1,0 +1,206 @@
+use super::*;
+use crate::sas;
+use crate::secret::SymmetricKey;
+use crate::test_pki::{Authority, NOW, chain, etag, self_signed};
+
+fn identity(authentication: AuthenticationMechanism) -> DeviceIdentity {
+    DeviceIdentity {
+        device_id: DeviceId::parse("Dev").unwrap(),
+        generation_id: "g1".to_owned(),
+        etag: etag(),
+        status: DeviceStatus::Enabled,
+        status_reason: None,
+        status_updated_ms: None,
+        authentication,
+        iot_edge: false,
+    }
+}
+
+fn key(byte: u8) -> SymmetricKey {
+    SymmetricKey::from_bytes(&[byte; 32]).unwrap()
+}
+
+fn said(outcome: &Result<Admitted, AdmissionError>) -> String {
+    match outcome {
+        Ok(admitted) => match admitted.by() {
+            AdmittedBy::Certificate { slot, .. } | AdmittedBy::Sas { slot, .. } => {
+                format!("admitted {slot:?}")
+            }
+        },
+        Err(error) => format!("{} {}", error.code(), error.rule()),
+    }
+}
+
+const RESOURCE: &str = "hub.local/devices/Dev";
+
+#[test]
+fn a_leaf_is_admitted_by_either_thumbprint_within_its_period() {
+    let span = (-10, 10);
+    let (leaf, other) = (self_signed("anything", span), self_signed("Dev", span));
+    let sha1 = Some(Thumbprint::Sha1(leaf.sha1()));
+    let sha256 = Some(Thumbprint::Sha256(leaf.fingerprint()));
+    let foreign = Some(Thumbprint::Sha256(other.fingerprint()));
+    // primary, secondary, offset, outcome
+    let table = [
+        (sha256, None, 0, "admitted Primary"),
+        (sha1, None, 0, "admitted Primary"),
+        (foreign, sha256, 0, "admitted Secondary"),
+        (foreign, sha1, 0, "admitted Secondary"),
+        (sha256, sha256, 0, "admitted Primary"),
+        (foreign, foreign, 0, "401003 R-G10"),
+        (None, None, 0, "401003 R-G10"),
+        (sha256, None, -11, "401003 R-G7"),
+        (sha256, None, -10, "admitted Primary"),
+        (sha256, None, 10, "admitted Primary"),
+        (sha256, None, 11, "401003 R-G7"),
+        (foreign, None, 11, "401003 R-G10"),
+    ];
+    let presented = chain(&leaf, &[]);
+    for (primary, secondary, offset, expected) in table {
+        let identity = identity(AuthenticationMechanism::SelfSigned { primary, secondary });
+        let presented = PresentedCredential::Certificate(&presented);
+        let outcome = admit(Some(&identity), presented, RESOURCE, NOW.plus(offset));
+        assert_eq!(
+            said(&outcome),
+            expected,
+            "{primary:?} {secondary:?} at {offset}"
+        );
+    }
+}
+
+/// R-G7: the chain is not asked.
+#[test]
+fn who_signed_a_leaf_does_not_matter_to_the_hub() {
+    let (root, stranger) = (Authority::root("root"), Authority::root("stranger"));
+    let leaf = root.issue("another name");
+    let print = Some(Thumbprint::Sha256(leaf.fingerprint()));
+    let authentication = AuthenticationMechanism::SelfSigned {
+        primary: print,
+        secondary: None,
+    };
+    let identity = identity(authentication);
+    for above in [vec![], vec![&root], vec![&stranger]] {
+        let chain = chain(&leaf, &above);
+        let presented = PresentedCredential::Certificate(&chain);
+        let admitted = admit(Some(&identity), presented, RESOURCE, NOW).unwrap();
+        assert_eq!(
+            (admitted.device_id().as_str(), admitted.generation_id()),
+            ("Dev", "g1")
+        );
+        let not_after = leaf.validity().not_after;
+        assert_eq!(
+            admitted.by(),
+            AdmittedBy::Certificate {
+                slot: Slot::Primary,
+                not_after
+            }
+        );
+    }
+}
+
+/// R-F11.
+#[test]
+fn a_mismatch_is_told_with_all_thumbprints() {
+    let (leaf, known) = (self_signed("a", (-1, 1)), self_signed("b", (-1, 1)));
+    let primary = Thumbprint::Sha1(known.sha1());
+    let identity = identity(AuthenticationMechanism::SelfSigned {
+        primary: Some(primary),
+        secondary: None,
+    });
+    let chain = chain(&leaf, &[]);
+    let presented = PresentedCredential::Certificate(&chain);
+    let error = admit(Some(&identity), presented, RESOURCE, NOW).unwrap_err();
+    let (sha1, sha256) = (
+        Thumbprint::Sha1(leaf.sha1()),
+        Thumbprint::Sha256(leaf.fingerprint()),
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "Thumbprint does not match configuration: Thumbprint: SHA1Hash={sha1}, \
+             SHA2Hash={sha256}; Configuration: PrimaryThumbprint={primary}, SecondaryThumbprint="
+        )
+    );
+}
+
+#[test]
+fn a_token_must_cover_the_device_and_be_signed_with_either_key() {
+    let sas = AuthenticationMechanism::Sas {
+        primary: key(1),
+        secondary: key(2),
+    };
+    let identity = identity(sas);
+    // resource, key, seconds left, outcome
+    let table = [
+        ("hub.local%2Fdevices%2FDev", 1, 1, "admitted Primary"),
+        ("HUB.local%2fdevices%2fDev", 2, 1, "admitted Secondary"),
+        ("hub.local/devices/Dev/", 1, 1, "admitted Primary"),
+        ("hub.local/devices", 1, 1, "admitted Primary"),
+        ("hub.local", 1, 1, "admitted Primary"),
+        ("hub.local%2Fdevices%2Fdev", 1, 1, "401003 R-G11"),
+        ("hub.local%2Fdevices%2FDe", 1, 1, "401003 R-G11"),
+        ("hub.local%2Fdevices%2FDev%2Fmore", 1, 1, "401003 R-G11"),
+        ("hub2.local%2Fdevices%2FDev", 1, 1, "401003 R-G11"),
+        ("hub.local%2Fdevices%2FDev", 3, 1, "401003 R-G11"),
+        ("hub.local%2Fdevices%2FDev", 1, 0, "401003 R-G11"),
+    ];
+    for (resource, signer, left, expected) in table {
+        let text = sas::sign(resource, NOW.plus(left), &key(signer), None);
+        let token = SharedAccessSignature::parse(&text).unwrap();
+        let outcome = admit(
+            Some(&identity),
+            PresentedCredential::Sas(&token),
+            RESOURCE,
+            NOW,
+        );
+        assert_eq!(said(&outcome), expected, "{resource} with key {signer}");
+        if let Ok(admitted) = outcome {
+            assert!(
+                matches!(admitted.by(), AdmittedBy::Sas { expiry, .. } if expiry == NOW.plus(1))
+            );
+        }
+    }
+}
+
+#[test]
+fn existence_status_and_kind_come_before_the_credential() {
+    let leaf = self_signed("Dev", (-1, 1));
+    let presented = chain(&leaf, &[]);
+    let text = sas::sign("hub.local/devices/Dev", NOW.plus(1), &key(1), None);
+    let token = SharedAccessSignature::parse(&text).unwrap();
+    let by_leaf = PresentedCredential::Certificate(&presented);
+    let (by_token, nothing) = (PresentedCredential::Sas(&token), PresentedCredential::None);
+    let print = Some(Thumbprint::Sha256(leaf.fingerprint()));
+    let thumb = identity(AuthenticationMechanism::SelfSigned {
+        primary: print,
+        secondary: None,
+    });
+    let sas = identity(AuthenticationMechanism::Sas {
+        primary: key(1),
+        secondary: key(1),
+    });
+    let by_ca = identity(AuthenticationMechanism::CertificateAuthority);
+    let none = identity(AuthenticationMechanism::None);
+    let off = DeviceIdentity {
+        status: DeviceStatus::Disabled,
+        ..thumb.clone()
+    };
+    let table = [
+        (None, by_leaf, "404001 R-E7"),
+        (Some(&off), by_leaf, "403012 R-G4"),
+        (Some(&off), nothing, "403012 R-G4"),
+        (Some(&thumb), by_leaf, "admitted Primary"),
+        (Some(&thumb), by_token, "401003 R-G3"),
+        (Some(&thumb), nothing, "401003 R-G3"),
+        (Some(&sas), by_token, "admitted Primary"),
+        (Some(&sas), by_leaf, "401003 R-G3"),
+        (Some(&by_ca), by_leaf, "401003 R-G8"),
+        (Some(&by_ca), by_token, "401003 R-G3"),
+        (Some(&none), by_leaf, "401003 R-G3"),
+        (Some(&none), nothing, "401003 R-G3"),
+    ];
+    for (identity, presented, expected) in table {
+        let outcome = admit(identity, presented, RESOURCE, NOW);
+        assert_eq!(said(&outcome), expected, "{identity:?} {presented:?}");
+    }
+}

@@ -1,0 +1,85 @@
+//! Every bound the rules set, with its unit and where it comes from.
+
+/// Longest registration id or enrollment group id, in characters (R-A1).
+pub const REGISTRATION_ID_LENGTH_MAX: usize = 128;
+
+/// Longest device id, in characters (R-G2).
+pub const DEVICE_ID_LENGTH_MAX: usize = 128;
+
+/// Longest certificate name, in characters. R-D1 names no bound; this one is ours.
+pub const CERTIFICATE_NAME_LENGTH_MAX: usize = 64;
+
+/// Longest id scope, in characters. Real ones have 11; this bound is ours.
+pub const ID_SCOPE_LENGTH_MAX: usize = 64;
+
+/// Longest host name, in characters (RFC 1035, 2.3.4, less the root dot and length bytes).
+pub const HOST_NAME_LENGTH_MAX: usize = 253;
+
+/// Longest label of a host name, in characters (RFC 1035, 2.3.4).
+pub const HOST_LABEL_LENGTH_MAX: usize = 63;
+
+/// Longest entity tag, in bytes. Ours: real ones are 12 to 38.
+pub const ETAG_LENGTH_MAX: usize = 128;
+
+/// Shortest symmetric key, in bytes (R-A31).
+pub const SYMMETRIC_KEY_BYTES_MIN: usize = 16;
+
+/// Longest symmetric key, in bytes (R-A31).
+pub const SYMMETRIC_KEY_BYTES_MAX: usize = 64;
+
+/// Most certificates a device may present, leaf included (R-A18: at least ten).
+pub const CHAIN_LENGTH_MAX: usize = 10;
+
+/// Smallest weight of a linked hub (R-B13).
+pub const HUB_WEIGHT_MIN: u16 = 1;
+
+/// Largest weight of a linked hub (R-B13).
+pub const HUB_WEIGHT_MAX: u16 = 1000;
+
+/// Most linked hubs (behaviour document H.1).
+pub const LINKED_HUBS_MAX: usize = 50;
+
+/// Largest `tags` section, in counted bytes (R-G20).
+pub const TWIN_TAGS_BYTES_MAX: usize = 8 * 1024;
+
+/// Largest `desired` or `reported` section, in counted bytes (R-G20).
+pub const TWIN_PROPERTIES_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest string value in a twin, in bytes (R-G20).
+pub const TWIN_STRING_BYTES_MAX: usize = 4 * 1024;
+
+/// Longest key in a twin, in bytes (R-G20).
+pub const TWIN_KEY_BYTES_MAX: usize = 1024;
+
+/// Most objects nested in a twin section, the section itself not counted (R-G20).
+pub const TWIN_DEPTH_MAX: usize = 10;
+
+/// Smallest integer in a twin (R-G20).
+pub const TWIN_INTEGER_MIN: i64 = -(1 << 52);
+
+/// Largest integer in a twin (R-G20).
+pub const TWIN_INTEGER_MAX: i64 = 1 << 52;
+
+/// What a number counts towards a twin section, in bytes (R-G20).
+pub const TWIN_NUMBER_BYTES: usize = 8;
+
+/// What a boolean counts towards a twin section, in bytes (R-G20).
+pub const TWIN_BOOLEAN_BYTES: usize = 4;
+
+/// Longest direct method name, in bytes. Ours: it must fit an MQTT topic level.
+pub const METHOD_NAME_BYTES_MAX: usize = 128;
+
+/// Largest direct method payload either way, in bytes (R-G24).
+pub const METHOD_PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+
+/// Shortest wait for a method's answer, in seconds (R-G24).
+pub const METHOD_RESPONSE_TIMEOUT_SECONDS_MIN: u32 = 5;
+
+/// Longest wait for a method's answer, in seconds (R-G24, I-10).
+pub const METHOD_RESPONSE_TIMEOUT_SECONDS_MAX: u32 = 300;
+
+/// Wait for a method's answer unless told otherwise, in seconds (R-G24).
+pub const METHOD_RESPONSE_TIMEOUT_SECONDS_DEFAULT: u32 = 30;
+
+/// Longest wait for a device to connect, in seconds (R-G24). The default is not to wait.
+pub const METHOD_CONNECT_TIMEOUT_SECONDS_MAX: u32 = 300;
