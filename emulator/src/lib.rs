@@ -1,1 +1,23 @@
 //! A local Azure Device Provisioning Service and IoT Hub, as a library.
+//!
+//! [`Emulator`] is the whole of it: made from a [`Config`] and an [`Env`], it serves any byte
+//! stream at its door, TCP connections and pipes in memory alike. Reading order: `door`, `tls`,
+//! `mqtt` and `http`, `service`, `store`; the rules themselves are in `linarite_core`.
+//!
+//! Absent on purpose: reading the environment, reading the clock, deciding anything.
+
+pub mod config;
+mod door;
+pub mod error;
+mod http;
+pub mod limits;
+pub mod mqtt;
+mod names;
+pub mod policy;
+mod service;
+mod store;
+pub mod tls;
+mod wire;
+
+pub use config::Config;
+pub use door::{Addresses, Door, Emulator, StartError};

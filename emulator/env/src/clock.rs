@@ -34,20 +34,28 @@ enum Kind {
     System { offset_ms: Arc<AtomicI64> },
     /// Wall time derived from tokio's clock, so that pausing tokio moves certificate validity
     /// and timers together.
-    Tokio { epoch: UnixMillis, origin: tokio::time::Instant },
+    Tokio {
+        epoch: UnixMillis,
+        origin: tokio::time::Instant,
+    },
 }
 
 impl Clock {
     /// The system's wall clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Kind::System { offset_ms: Arc::new(AtomicI64::new(0)) })
+        Self(Kind::System {
+            offset_ms: Arc::new(AtomicI64::new(0)),
+        })
     }
 
     /// A clock that shows `epoch` now and goes on with tokio's clock, paused or not.
     #[must_use]
     pub fn tokio(epoch: UnixMillis) -> Self {
-        Self(Kind::Tokio { epoch, origin: tokio::time::Instant::now() })
+        Self(Kind::Tokio {
+            epoch,
+            origin: tokio::time::Instant::now(),
+        })
     }
 
     /// The moment, to the millisecond.
@@ -87,7 +95,10 @@ fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system's clock"
+)]
 fn system_ms() -> i64 {
     match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
         Ok(span) => millis(span),

@@ -16,7 +16,9 @@ pub struct Fingerprint(pub [u8; 32]);
 impl fmt::Debug for Fingerprint {
     /// The first eight hex digits, enough to tell certificates apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+        self.0[..4]
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02X}"))
     }
 }
 
@@ -48,9 +50,15 @@ pub struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The TLS handshake with a peer failed or took too long.
-    HandshakeFailed { connection: ConnectionId, reason: String },
+    HandshakeFailed {
+        connection: ConnectionId,
+        reason: String,
+    },
     /// A peer broke the protocol; its connection ends.
-    ProtocolViolated { connection: ConnectionId, reason: Reason },
+    ProtocolViolated {
+        connection: ConnectionId,
+        reason: Reason,
+    },
     /// A bound was reached; what was over it was refused.
     LimitReached { limit: &'static str },
 
@@ -61,12 +69,19 @@ pub enum Event {
     /// A DPS CA certificate was removed.
     CaCertificateDeleted { name: Arc<str> },
     /// An enrollment was created or replaced. `group` tells the kind.
-    EnrollmentWritten { id: Arc<str>, group: bool, enabled: bool },
+    EnrollmentWritten {
+        id: Arc<str>,
+        group: bool,
+        enabled: bool,
+    },
     /// An enrollment was removed.
     EnrollmentDeleted { id: Arc<str>, group: bool },
 
     /// A registration passed attestation and goes on as an operation.
-    RegistrationAccepted { registration_id: Arc<str>, presented: Option<Fingerprint> },
+    RegistrationAccepted {
+        registration_id: Arc<str>,
+        presented: Option<Fingerprint>,
+    },
     /// A registration was refused at the door.
     RegistrationRefused {
         registration_id: Arc<str>,
@@ -84,12 +99,20 @@ pub enum Event {
         presented: Option<Fingerprint>,
     },
     /// An operation ended `failed` or `disabled`.
-    RegistrationEnded { registration_id: Arc<str>, status: &'static str, reason: Reason },
+    RegistrationEnded {
+        registration_id: Arc<str>,
+        status: &'static str,
+        reason: Reason,
+    },
     /// A registration record was removed.
     RegistrationDeleted { registration_id: Arc<str> },
 
     /// A device identity came into being at a hub.
-    IdentityCreated { hub: Arc<str>, device_id: Arc<str>, thumbprints: Vec<Fingerprint> },
+    IdentityCreated {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        thumbprints: Vec<Fingerprint>,
+    },
     /// A device identity was changed; `thumbprints` are those in force from now on.
     IdentityUpdated {
         hub: Arc<str>,
@@ -122,13 +145,32 @@ pub enum Event {
         reason: Reason,
     },
     /// A telemetry message was stored at the hub's event endpoint.
-    TelemetryAccepted { hub: Arc<str>, device_id: Arc<str>, message_id: Option<Arc<str>> },
+    TelemetryAccepted {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        message_id: Option<Arc<str>>,
+    },
     /// A direct method ended with a device's answer.
-    MethodAnswered { hub: Arc<str>, device_id: Arc<str>, method: Arc<str>, status: i64 },
+    MethodAnswered {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        method: Arc<str>,
+        status: i64,
+    },
     /// A direct method ended without an answer.
-    MethodFailed { hub: Arc<str>, device_id: Arc<str>, method: Arc<str>, reason: Reason },
+    MethodFailed {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        method: Arc<str>,
+        reason: Reason,
+    },
     /// A twin changed; `reported` tells which side wrote.
-    TwinChanged { hub: Arc<str>, device_id: Arc<str>, reported: bool, version: u64 },
+    TwinChanged {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        reported: bool,
+        version: u64,
+    },
 }
 
 /// An event with its moment and its place in the stream.
@@ -158,7 +200,9 @@ struct Shared {
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("sequence", &self.shared.sequence).finish_non_exhaustive()
+        f.debug_struct("Events")
+            .field("sequence", &self.shared.sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,26 +210,41 @@ impl Events {
     /// A stream without listeners, stamped by `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let shared =
-            Shared { sequence: AtomicU64::new(0), listeners: RwLock::new(Vec::new()) };
-        Self { clock, shared: Arc::new(shared) }
+        let shared = Shared {
+            sequence: AtomicU64::new(0),
+            listeners: RwLock::new(Vec::new()),
+        };
+        Self {
+            clock,
+            shared: Arc::new(shared),
+        }
     }
 
     /// Calls `listener` with every event from now on, on the emitting task.
     ///
     /// A listener must be quick and must not emit.
     pub fn listen(&self, listener: impl Fn(&Stamped) + Send + Sync + 'static) {
-        let mut listeners =
-            self.shared.listeners.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut listeners = self
+            .shared
+            .listeners
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         listeners.push(Arc::new(listener));
     }
 
     /// Reports `event` to every listener.
     pub fn emit(&self, event: Event) {
         let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
-        let stamped = Stamped { at: self.clock.now_ms(), sequence, event };
-        let listeners =
-            self.shared.listeners.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let stamped = Stamped {
+            at: self.clock.now_ms(),
+            sequence,
+            event,
+        };
+        let listeners = self
+            .shared
+            .listeners
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for listener in listeners.iter() {
             listener(&stamped);
         }
@@ -206,7 +265,7 @@ mod tests {
             events.listen(move |stamped| seen.lock().unwrap().push(stamped.sequence));
         }
         events.emit(Event::LimitReached { limit: "first" });
-        events.clone().emit(Event::LimitReached { limit: "second" });
+        events.emit(Event::LimitReached { limit: "second" });
         assert_eq!(*seen.lock().unwrap(), [0, 0, 1, 1]);
     }
 

@@ -26,6 +26,10 @@ impl Env {
     /// An environment on `clock`, with all its randomness derived from `seed`.
     #[must_use]
     pub fn new(clock: Clock, seed: u64) -> Self {
-        Self { clock: clock.clone(), entropy: Entropy::new(seed), events: Events::new(clock) }
+        Self {
+            clock: clock.clone(),
+            entropy: Entropy::new(seed),
+            events: Events::new(clock),
+        }
     }
 }

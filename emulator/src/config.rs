@@ -1,0 +1,129 @@
+//! What an emulator is told before it starts.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use linarite_core::dps::allocation::HubWeight;
+use linarite_core::id::{HubHostName, IdError, IdScope};
+use linarite_core::settings::Settings;
+
+mod raw;
+
+pub use raw::ConfigError;
+
+/// A resolved configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The provisioning service.
+    pub dps: DpsConfig,
+    /// Its linked hubs; at least one.
+    pub hubs: Vec<HubConfig>,
+    /// Where to listen. In-memory use ignores it.
+    pub listen: ListenConfig,
+    /// How the ambiguous rules are read.
+    pub settings: Settings,
+    /// How long a registration stays `assigning` (R-B1).
+    pub assignment_latency: Duration,
+    /// What `Retry-After` tells a device that waits for its assignment, in seconds (R-B1).
+    pub retry_after_seconds: u32,
+    /// Lets TLS sessions resume. Dangerous: a resumed handshake shows a certificate that may
+    /// have expired since, and hides that cost from every load figure.
+    pub danger_tls_resumption: bool,
+}
+
+/// The provisioning service.
+#[derive(Clone, Debug)]
+pub struct DpsConfig {
+    /// Name of the resource in the management API.
+    pub name: String,
+    /// Host name clients dial.
+    pub host: HubHostName,
+    /// The id scope devices name.
+    pub id_scope: IdScope,
+}
+
+/// A linked hub.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Host name clients dial.
+    pub host: HubHostName,
+    /// Share of the fleet under the hashed policy, 1 to 1000 (R-B13).
+    pub weight: HubWeight,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// Address of every listener.
+    pub address: IpAddr,
+    /// Port of MQTT over TLS; 0 takes any free one.
+    pub mqtt: u16,
+    /// Port of HTTPS; 0 takes any free one.
+    pub https: u16,
+    /// Port taken for HTTPS where `https` may not be bound.
+    pub https_fallback: Option<u16>,
+    /// Port of the admin listener (plain HTTP, never an Azure API); 0 takes any free one.
+    pub admin: u16,
+    /// More names and addresses the server certificate lists.
+    pub extra_names: Vec<String>,
+}
+
+impl Config {
+    /// One DPS and the given hubs on loopback, on any free ports.
+    ///
+    /// # Errors
+    /// If a name is no host name.
+    pub fn local(dps_host: &str, hub_hosts: &[String]) -> Result<Self, IdError> {
+        let hubs = hub_hosts
+            .iter()
+            .map(|host| {
+                Ok(HubConfig {
+                    host: HubHostName::parse(host)?,
+                    weight: HubWeight::default(),
+                })
+            })
+            .collect::<Result<Vec<_>, IdError>>()?;
+        Ok(Self {
+            dps: DpsConfig {
+                name: "linarite-dps".to_owned(),
+                host: HubHostName::parse(dps_host)?,
+                id_scope: IdScope::parse("0ne00000001")?,
+            },
+            hubs,
+            listen: ListenConfig {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                mqtt: 0,
+                https: 0,
+                https_fallback: None,
+                admin: 0,
+                extra_names: Vec::new(),
+            },
+            settings: Settings::default(),
+            assignment_latency: Duration::from_millis(500),
+            retry_after_seconds: 3,
+            danger_tls_resumption: false,
+        })
+    }
+
+    /// What `linarite up` serves without a file: Azure's ports on loopback, one hub, all named
+    /// `localhost`.
+    ///
+    /// # Errors
+    /// Never in practice: the names are fixed and well formed.
+    pub fn developer() -> Result<Self, IdError> {
+        let mut config = Self::local("localhost", &["localhost".to_owned()])?;
+        config.listen.mqtt = 8883;
+        config.listen.https = 443;
+        config.listen.https_fallback = Some(8443);
+        config.listen.admin = 8088;
+        Ok(config)
+    }
+
+    /// The developer's configuration with what `text`, the content of `file`, changes in it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming file, line and field.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, ConfigError> {
+        raw::read(file, text)
+    }
+}

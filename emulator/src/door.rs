@@ -1,0 +1,315 @@
+//! The one door: every stream comes in here, is spoken to in TLS, and goes on to its protocol.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use linarite_core::id::IdError;
+use linarite_env::event::ConnectionId;
+use linarite_env::{Env, Event};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::service::Services;
+use crate::tls::peer::PeerIdentity;
+use crate::tls::server_identity::ServerIdentity;
+use crate::{http, mqtt, tls};
+
+/// Which protocol is spoken behind TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// MQTT, as on port 8883.
+    Mqtt,
+    /// HTTPS, as on port 443.
+    Https,
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The server certificate could not be made, for a name that fits none.
+    #[error("the server certificate could not be made: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A configured name is not well formed.
+    #[error("a configured name is not well formed: {0}")]
+    Name(#[from] IdError),
+    /// A listener could not be bound.
+    #[error("port {port} of {address} could not be bound: {source}")]
+    Bind {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The TLS library refused what it was given.
+    #[error("TLS could not be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Where the listeners are.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// MQTT over TLS.
+    pub mqtt: SocketAddr,
+    /// HTTPS.
+    pub https: SocketAddr,
+}
+
+/// A DPS with its hubs. Cheap to clone; clones are the same emulator.
+#[derive(Clone)]
+pub struct Emulator {
+    services: Arc<Services>,
+    acceptor: TlsAcceptor,
+    router: Router,
+    ca_pem: Arc<str>,
+    ca_der: Arc<[u8]>,
+    room: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("config", &self.services.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Emulator {
+    /// An emulator with empty stores and a fresh CA.
+    ///
+    /// # Errors
+    /// [`StartError`], except `Bind`.
+    pub fn new(config: Config, env: Env) -> Result<Self, StartError> {
+        let identity = ServerIdentity::generate(&server_names(&config), &env.clock)?;
+        let tls = tls::server_config(&identity, &env.clock, config.danger_tls_resumption)?;
+        let services = Services::new(config, env)?;
+        let ca_der: Arc<[u8]> = identity
+            .chain
+            .last()
+            .map(|ca| Arc::from(ca.as_ref()))
+            .unwrap_or_default();
+        Ok(Self {
+            router: http::router(Arc::clone(&services)),
+            services,
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            ca_pem: identity.ca_pem.into(),
+            ca_der,
+            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        })
+    }
+
+    /// The configuration it was made from.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.services.config
+    }
+
+    /// The CA clients are to trust, as PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The CA clients are to trust, as DER.
+    #[must_use]
+    pub fn ca_der(&self) -> &[u8] {
+        &self.ca_der
+    }
+
+    /// A connection string with all rights at DPS. Holds a key; not for logs.
+    #[must_use]
+    pub fn dps_connection_string(&self) -> String {
+        self.services
+            .dps_policy
+            .connection_string(self.config().dps.host.as_str())
+    }
+
+    /// Host name and connection string of every hub. Hold keys; not for logs.
+    #[must_use]
+    pub fn hub_connection_strings(&self) -> Vec<(String, String)> {
+        let hubs = self.services.hubs.iter();
+        hubs.map(|hub| {
+            let host = hub.host.to_string();
+            let connection_string = hub.policy.connection_string(&host);
+            (host, connection_string)
+        })
+        .collect()
+    }
+
+    /// Serves one stream in a task of its own. Streams over the bound are dropped at once.
+    pub fn accept<S>(&self, stream: S, door: Door)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connection = self.services.next_connection();
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.services.env.events.emit(Event::LimitReached {
+                limit: "connections",
+            });
+            return;
+        };
+        let emulator = self.clone();
+        let cancel = self.services.cancel.clone();
+        self.services.tasks.spawn(async move {
+            // Boxed: the handshake's state is large and gone once the session idles.
+            let handshake = Box::pin(emulator.handshake(stream, connection)).await;
+            let Some((stream, peer)) = handshake else {
+                return;
+            };
+            tokio::select! {
+                biased;
+                () = emulator.serve(stream, peer, door, connection) => {}
+                () = cancel.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+
+    async fn handshake<S>(
+        &self,
+        stream: S,
+        connection: ConnectionId,
+    ) -> Option<(tokio_rustls::server::TlsStream<S>, PeerIdentity)>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let failed = |reason: String| {
+            tracing::debug!(connection = connection.0, %reason, "handshake failed");
+            self.services
+                .env
+                .events
+                .emit(Event::HandshakeFailed { connection, reason });
+            None
+        };
+        let stream = match timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return failed(error.to_string()),
+            Err(_) => return failed(format!("not finished in {HANDSHAKE_TIMEOUT:?}")),
+        };
+        match PeerIdentity::read(stream.get_ref().1.peer_certificates()) {
+            Ok(peer) => Some((stream, peer)),
+            Err(error) => failed(format!("the client certificate is not readable: {error}")),
+        }
+    }
+
+    async fn serve<S>(
+        &self,
+        stream: tokio_rustls::server::TlsStream<S>,
+        peer: PeerIdentity,
+        door: Door,
+        connection: ConnectionId,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match door {
+            Door::Mqtt => {
+                let services = Arc::clone(&self.services);
+                Box::pin(mqtt::connection::serve(stream, peer, services, connection)).await;
+            }
+            Door::Https => Box::pin(http::serve(stream, peer, self.router.clone())).await,
+        }
+    }
+
+    /// Binds the configured ports and serves what connects.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`], naming address and port.
+    pub async fn listen(&self) -> Result<Addresses, StartError> {
+        let listen = &self.config().listen;
+        let mqtt = self.bind(listen.mqtt).await?;
+        let https = match (self.bind(listen.https).await, listen.https_fallback) {
+            (Ok(listener), _) => listener,
+            (Err(_), Some(port)) => self.bind(port).await?,
+            (Err(error), None) => return Err(error),
+        };
+        let bind_error = |source| StartError::Bind {
+            address: listen.address,
+            port: 0,
+            source,
+        };
+        let addresses = Addresses {
+            mqtt: mqtt.local_addr().map_err(bind_error)?,
+            https: https.local_addr().map_err(bind_error)?,
+        };
+        self.services
+            .tasks
+            .spawn(self.clone().accept_all(mqtt, Door::Mqtt));
+        self.services
+            .tasks
+            .spawn(self.clone().accept_all(https, Door::Https));
+        Ok(addresses)
+    }
+
+    async fn bind(&self, port: u16) -> Result<TcpListener, StartError> {
+        let address = self.config().listen.address;
+        let bind = TcpListener::bind((address, port)).await;
+        bind.map_err(|source| StartError::Bind {
+            address,
+            port,
+            source,
+        })
+    }
+
+    /// Accepts and spawns, nothing else. An error of the system (no descriptors left) is waited
+    /// out for 10 ms, doubling to 1 s.
+    async fn accept_all(self, listener: TcpListener, door: Door) {
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.services.cancel.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    pause = Duration::from_millis(10);
+                    // Small packets in both directions; waiting to fill them only adds latency.
+                    let _ = stream.set_nodelay(true);
+                    self.accept(stream, door);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accepting failed");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    /// Stops listening, ends every connection, and waits until their tasks are gone or `grace`
+    /// is over. Gives whether all ended.
+    pub async fn stop(&self, grace: Duration) -> bool {
+        self.services.cancel.cancel();
+        self.services.tasks.close();
+        timeout(grace, self.services.tasks.wait()).await.is_ok()
+    }
+}
+
+/// Every name and address the server certificate lists (W21).
+fn server_names(config: &Config) -> Vec<String> {
+    let hubs = config.hubs.iter().map(|hub| hub.host.to_string());
+    let fixed = ["localhost", "127.0.0.1", "::1"]
+        .into_iter()
+        .map(str::to_owned);
+    let mut names: Vec<String> = Vec::new();
+    let all = std::iter::once(config.dps.host.to_string())
+        .chain(hubs)
+        .chain(fixed)
+        .chain(config.listen.extra_names.iter().cloned());
+    for name in all {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

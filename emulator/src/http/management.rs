@@ -1,0 +1,193 @@
+//! The management API: CA certificates of DPS (behaviour D, ENDPOINTS 5).
+//!
+//! Azure guards it with Entra ID, which is out of scope: any bearer token opens it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use linarite_core::id::CertificateName;
+use serde_json::{Value, json};
+
+use super::answer::{Answered, Api, Refusal, header, if_match, json as read_json, no_content, ok};
+use crate::error::ServiceError;
+use crate::service::Services;
+use crate::wire::management as wire;
+
+const CERTIFICATES: &str = "/subscriptions/{subscription}/resourcegroups/{group}/providers/\
+                            microsoft.devices/provisioningservices/{service}/certificates";
+
+pub(super) fn routes() -> Router<Arc<Services>> {
+    let one = format!("{CERTIFICATES}/{{name}}");
+    Router::new()
+        .route(CERTIFICATES, get(list))
+        .route(&one, get(get_one).put(put).delete(delete))
+        .route(
+            &format!("{one}/generateverificationcode"),
+            post(generate_code),
+        )
+        .route(&format!("{one}/verify"), post(verify))
+}
+
+type Shared = State<Arc<Services>>;
+
+/// What the address names. The subscription and resource group may be anything.
+#[derive(serde::Deserialize)]
+struct Resource {
+    subscription: String,
+    group: String,
+    service: String,
+    #[serde(default)]
+    name: String,
+}
+
+impl Resource {
+    fn path(&self) -> String {
+        format!(
+            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Devices/provisioningServices/{}",
+            self.subscription, self.group, self.service
+        )
+    }
+
+    /// Checks who asks and for which service; gives the certificate's name.
+    fn certificate(
+        &self,
+        services: &Services,
+        headers: &HeaderMap,
+    ) -> Result<CertificateName, ServiceError> {
+        self.authorize(services, headers)?;
+        CertificateName::parse(&self.name)
+            .map_err(|error| ServiceError::invalid(format!("certificateName: {error}")))
+    }
+
+    fn authorize(&self, services: &Services, headers: &HeaderMap) -> Result<(), ServiceError> {
+        let bearer = header(headers, &AUTHORIZATION)
+            .and_then(|text| text.split_once(' '))
+            .is_some_and(|(scheme, token)| {
+                scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()
+            });
+        if !bearer {
+            let text = "Expected Authorization: Bearer with any token.";
+            return Err(ServiceError::new(401_000, "Unauthorized", "R-F9", text));
+        }
+        let name = &services.config.dps.name;
+        if !self.service.eq_ignore_ascii_case(name) {
+            let text = format!(
+                "No provisioning service is named {}; try {name}.",
+                self.service
+            );
+            return Err(ServiceError::new(404_000, "ResourceNotFound", "R-D1", text));
+        }
+        Ok(())
+    }
+}
+
+async fn list(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+) -> Answered {
+    let refuse = Refusal::new(Api::Management, &services);
+    resource.authorize(&services, &headers).map_err(&refuse)?;
+    let path = resource.path();
+    let stored = services.book.certificates();
+    let items: Vec<Value> = stored
+        .iter()
+        .map(|stored| wire::certificate(stored, &path, false))
+        .collect();
+    Ok(ok(&json!({ "value": items })))
+}
+
+async fn get_one(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+) -> Answered {
+    let refuse = Refusal::new(Api::Management, &services);
+    let stored = resource
+        .certificate(&services, &headers)
+        .and_then(|name| services.book.certificate(&name))
+        .map_err(&refuse)?;
+    Ok(ok(&wire::certificate(&stored, &resource.path(), false)))
+}
+
+async fn put(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answered {
+    let refuse = Refusal::new(Api::Management, &services);
+    let put = || {
+        let name = resource.certificate(&services, &headers)?;
+        let (certificate, verified) = wire::read_certificate(&read_json(&body)?)?;
+        services
+            .book
+            .put_certificate(&name, &if_match(&headers)?, certificate, verified)
+    };
+    Ok(ok(&wire::certificate(
+        &put().map_err(&refuse)?,
+        &resource.path(),
+        false,
+    )))
+}
+
+async fn delete(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+) -> Answered {
+    let refuse = Refusal::new(Api::Management, &services);
+    let delete = || {
+        let name = resource.certificate(&services, &headers)?;
+        services
+            .book
+            .delete_certificate(&name, &if_match(&headers)?)
+    };
+    delete().map_err(&refuse)?;
+    Ok(no_content())
+}
+
+async fn generate_code(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+) -> Answered {
+    let refuse = Refusal::new(Api::Management, &services);
+    let generate = || {
+        let name = resource.certificate(&services, &headers)?;
+        services
+            .book
+            .generate_verification_code(&name, &if_match(&headers)?)
+    };
+    Ok(ok(&wire::certificate(
+        &generate().map_err(&refuse)?,
+        &resource.path(),
+        true,
+    )))
+}
+
+async fn verify(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answered {
+    let refuse = Refusal::new(Api::Management, &services);
+    let verify = || {
+        let name = resource.certificate(&services, &headers)?;
+        let proof = wire::read_proof(&read_json(&body)?)?;
+        services
+            .book
+            .verify_certificate(&name, &if_match(&headers)?, &proof)
+    };
+    Ok(ok(&wire::certificate(
+        &verify().map_err(&refuse)?,
+        &resource.path(),
+        false,
+    )))
+}

@@ -1,0 +1,92 @@
+//! Brings a request's path into the one spelling the routes know.
+//!
+//! Clients differ in case and in trailing slashes (W20), while ids keep their spelling.
+
+use axum::http::Uri;
+use axum::http::uri::{PathAndQuery, Uri as HttpUri};
+
+/// Rewrites the path in place; leaves it alone if that is not possible.
+pub(super) fn canonicalize(uri: &mut Uri) {
+    let path = canonical(uri.path());
+    if path == uri.path() {
+        return;
+    }
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    if let Ok(rewritten) = text.parse::<PathAndQuery>() {
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(rewritten);
+        if let Ok(rewritten) = HttpUri::from_parts(parts) {
+            *uri = rewritten;
+        }
+    }
+}
+
+/// Lower-cases the fixed segments of each API and drops a slash at the end.
+fn canonical(path: &str) -> String {
+    let trimmed = path.trim_matches('/');
+    let segments: Vec<&str> = trimmed.split('/').collect();
+    let is = |index: usize, name: &str| {
+        segments
+            .get(index)
+            .is_some_and(|segment: &&str| segment.eq_ignore_ascii_case(name))
+    };
+    let fixed: &[usize] = if is(0, "subscriptions") {
+        &[0, 2, 4, 5, 6, 8, 10]
+    } else if is(1, "registrations") && !is(0, "enrollments") {
+        &[1, 3]
+    } else {
+        &[0, 2]
+    };
+    let is_query = segments.len() == 2 && is(1, "query");
+    let rewritten: Vec<String> = segments
+        .iter()
+        .enumerate()
+        .map(|(index, segment)| {
+            if fixed.contains(&index) || (is_query && index == 1) {
+                segment.to_ascii_lowercase()
+            } else {
+                (*segment).to_owned()
+            }
+        })
+        .collect();
+    format!("/{}", rewritten.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_segments_are_lowered_and_ids_are_not() {
+        let table = [
+            ("/enrollmentGroups/Fleet", "/enrollmentgroups/Fleet"),
+            ("/enrollmentgroups/", "/enrollmentgroups"),
+            ("/devices/Devices", "/devices/Devices"),
+            ("/Twins/D/Methods", "/twins/D/methods"),
+            (
+                "/0neA/Registrations/D/Register",
+                "/0neA/registrations/D/register",
+            ),
+            ("/registrations/D", "/registrations/D"),
+            ("/enrollments/Query", "/enrollments/query"),
+            (
+                "/subscriptions/S/resourcegroups/R/providers/Microsoft.Devices/provisioningServices/P/certificates/C/generateVerificationCode",
+                "/subscriptions/S/resourcegroups/R/providers/microsoft.devices/provisioningservices/P/certificates/C/generateverificationcode",
+            ),
+            ("/", "/"),
+        ];
+        for (path, expected) in table {
+            assert_eq!(canonical(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_query_stays() {
+        let mut uri: Uri = "/Devices/d/?api-version=2021-04-12".parse().unwrap();
+        canonicalize(&mut uri);
+        assert_eq!(uri.to_string(), "/devices/d?api-version=2021-04-12");
+    }
+}

@@ -1,0 +1,54 @@
+//! Every bound of the shell, with its unit and where the figure comes from.
+
+use std::time::Duration;
+
+/// How long a peer may take for the TLS handshake. Ours; Azure publishes none.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a peer may take after the handshake to send a whole CONNECT. Ours.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a peer may leave our bytes unread before its connection ends. Ours.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest CONNECT body, in bytes: three strings of the sizes SDKs use, with room to spare. Ours.
+pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest MQTT packet body at a hub, in bytes: a 256 KB message (behaviour H.2) and its topic.
+pub const HUB_PACKET_BYTES_MAX: usize = 256 * 1024 + 66 * 1024;
+
+/// Longest MQTT packet body and HTTP body at DPS, in bytes (behaviour H.1, message size).
+pub const DPS_MESSAGE_BYTES_MAX: usize = 96 * 1024;
+
+/// Longest HTTP request body at a service API, in bytes. Ours.
+pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Topic filters a hub session may hold at once (R-G15 says 5 subscriptions).
+pub const SUBSCRIPTIONS_MAX: usize = 5;
+
+/// Topic filters in one SUBSCRIBE (wire 4.2: C sends five).
+pub const FILTERS_PER_SUBSCRIBE_MAX: usize = 16;
+
+/// Commands waiting for a device session to take them. Ours.
+pub const MAILBOX_MAX: usize = 256;
+
+/// Longest keep-alive a hub honours, and what applies to a client that asks for none (R-G14).
+pub const KEEP_ALIVE_SERVER_MAX: Duration = Duration::from_secs(1767);
+
+/// Connections open at once over all listeners. Ours.
+pub const CONNECTIONS_MAX: usize = 250_000;
+
+/// CA certificates of a DPS instance (behaviour H.1).
+pub const CA_CERTIFICATES_MAX: usize = 25;
+
+/// Enrollment groups of a DPS instance: 100 by certificate and 100 by key (behaviour H.1).
+pub const ENROLLMENT_GROUPS_MAX: usize = 200;
+
+/// Individual enrollments, and registration records, of a DPS instance (behaviour H.1).
+pub const REGISTRATIONS_MAX: usize = 1_000_000;
+
+/// Devices of one hub (behaviour H.2).
+pub const DEVICES_MAX: usize = 1_000_000;
+
+/// Longest page of a query. Ours; the service does not publish one for DPS.
+pub const PAGE_ITEMS_MAX: usize = 1000;

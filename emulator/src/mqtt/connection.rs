@@ -1,0 +1,359 @@
+//! One MQTT connection from its first byte to its last.
+//!
+//! What enters: a TLS stream and who is at its other end. Packets are decoded, handed to the
+//! DPS or hub session that the CONNECT chose, and what the session answers is written. Every
+//! wait here has an end: for the CONNECT, for the next packet, for the peer to read.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use linarite_env::Event;
+use linarite_env::event::{ConnectionId, Reason};
+use rmqtt_codec::v3::{Connect, ConnectAckReason, Packet};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::codec::{Codec, Malformed};
+use super::dps::DpsSession;
+use super::hub::HubSession;
+use super::outbox::Outbox;
+use super::topic::UserName;
+use crate::limits::{
+    CONNECT_BYTES_MAX, CONNECT_TIMEOUT, DPS_MESSAGE_BYTES_MAX, HUB_PACKET_BYTES_MAX, WRITE_TIMEOUT,
+};
+use crate::service::Services;
+use crate::service::mailbox::Command;
+use crate::tls::peer::PeerIdentity;
+
+/// Bytes read at once while a connection is idle; larger packets grow the buffer as they come.
+const READ_BYTES: usize = 512;
+
+/// Why a session ends. The words reach the event stream, not the device (R-G18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The device said goodbye.
+    Disconnected,
+    /// Something else, with its rule and Azure's number.
+    Because(Reason),
+}
+
+impl Ending {
+    pub(crate) fn because(rule: &'static str, code: u32, text: impl Into<String>) -> Self {
+        Self::Because(Reason {
+            rule,
+            code,
+            text: text.into(),
+        })
+    }
+}
+
+impl From<Malformed> for Ending {
+    fn from(malformed: Malformed) -> Self {
+        let rule = if malformed == Malformed::QosTwo {
+            "R-G16"
+        } else {
+            "R-G18"
+        };
+        Self::because(rule, 400_000, malformed.to_string())
+    }
+}
+
+/// A CONNECT that may not become a session, with what its CONNACK says.
+pub(crate) struct Refused {
+    pub(crate) connack: ConnectAckReason,
+    pub(crate) reason: Reason,
+}
+
+/// The session a CONNECT opened.
+enum Session {
+    Dps(Box<DpsSession>),
+    Hub(Box<HubSession>),
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve<S>(
+    mut stream: S,
+    peer: PeerIdentity,
+    services: Arc<Services>,
+    connection: ConnectionId,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut reader = Reader::new();
+    let first = timeout(CONNECT_TIMEOUT, reader.next(&mut stream)).await;
+    let connect = match first {
+        Ok(Ok(Some(Packet::Connect(connect)))) => connect,
+        Ok(Ok(Some(_))) => {
+            let text = "the first packet is not CONNECT";
+            return violated(
+                &services,
+                connection,
+                &Ending::because("R-G12", 400_000, text),
+            );
+        }
+        Ok(Err(ReadError::Malformed(malformed))) => {
+            if malformed == Malformed::Protocol {
+                let mut out = Outbox::new();
+                out.connack(ConnectAckReason::UnacceptableProtocolVersion, false);
+                let _ = write(&mut stream, &mut out).await;
+            }
+            return violated(&services, connection, &malformed.into());
+        }
+        Err(_) => {
+            let text = "no CONNECT arrived in time";
+            return violated(
+                &services,
+                connection,
+                &Ending::because("R-G12", 400_000, text),
+            );
+        }
+        Ok(Ok(None) | Err(ReadError::Io(_))) => return,
+    };
+
+    let mut out = Outbox::new();
+    let mut session = match open(&connect, peer, &services, connection, &mut out) {
+        Ok(session) => session,
+        Err(refused) => {
+            out.connack(refused.connack, false);
+            let _ = write(&mut stream, &mut out).await;
+            let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+            tracing::debug!(connection = connection.0, reason = ?refused.reason, "refused");
+            return;
+        }
+    };
+    drop(connect);
+    reader.codec.allow(session.packet_bytes_max());
+
+    let ending = Box::pin(run(&mut stream, &mut reader, &mut session, &mut out)).await;
+    // Whatever the session still has to say is worth one try, the goodbye of TLS another.
+    let _ = write(&mut stream, &mut out).await;
+    if let (Session::Dps(_), Ending::Because(_)) = (&session, &ending) {
+        violated(&services, connection, &ending);
+    }
+    session.close(&ending);
+    let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+}
+
+fn violated(services: &Services, connection: ConnectionId, ending: &Ending) {
+    if let Ending::Because(reason) = ending {
+        let reason = reason.clone();
+        services
+            .env
+            .events
+            .emit(Event::ProtocolViolated { connection, reason });
+    }
+}
+
+/// Opens the session that the user name asks for and writes its CONNACK.
+fn open(
+    connect: &Connect,
+    peer: PeerIdentity,
+    services: &Arc<Services>,
+    connection: ConnectionId,
+    out: &mut Outbox,
+) -> Result<Session, Refused> {
+    let name = connect.username.as_deref().and_then(UserName::parse);
+    match name {
+        Some(UserName::Dps {
+            id_scope,
+            registration_id,
+        }) => {
+            let session =
+                DpsSession::open(connect, id_scope, registration_id, peer, services, out)?;
+            Ok(Session::Dps(Box::new(session)))
+        }
+        Some(UserName::Hub {
+            hub,
+            device_id,
+            module_id,
+        }) => {
+            if let Some(module) = module_id {
+                return Err(Refused {
+                    connack: ConnectAckReason::IdentifierRejected,
+                    reason: Reason {
+                        rule: "none",
+                        code: 501_000,
+                        text: format!("module {module}: modules are not emulated"),
+                    },
+                });
+            }
+            let session =
+                HubSession::open(connect, hub, device_id, &peer, services, connection, out)?;
+            Ok(Session::Hub(Box::new(session)))
+        }
+        None => Err(Refused {
+            connack: ConnectAckReason::BadUserNameOrPassword,
+            reason: Reason {
+                rule: "R-G12",
+                code: 400_000,
+                text: "the user name names neither a registration nor a device".to_owned(),
+            },
+        }),
+    }
+}
+
+impl Session {
+    fn packet_bytes_max(&self) -> usize {
+        match self {
+            Self::Dps(_) => DPS_MESSAGE_BYTES_MAX,
+            Self::Hub(_) => HUB_PACKET_BYTES_MAX,
+        }
+    }
+
+    fn keep_alive(&self) -> Option<Duration> {
+        match self {
+            Self::Dps(session) => session.keep_alive(),
+            Self::Hub(session) => session.keep_alive(),
+        }
+    }
+
+    fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
+        match self {
+            Self::Dps(session) => session.handle(packet, out),
+            Self::Hub(session) => session.handle(packet, out),
+        }
+    }
+
+    /// What the hub wants of this session; never for DPS.
+    async fn command(&self) -> Command {
+        match self {
+            Self::Dps(_) => std::future::pending().await,
+            Self::Hub(session) => session.mailbox().take().await,
+        }
+    }
+
+    fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
+        match self {
+            Self::Dps(_) => Ok(()),
+            Self::Hub(session) => session.obey(command, out),
+        }
+    }
+
+    fn close(self, ending: &Ending) {
+        if let Self::Hub(session) = self {
+            session.close(ending);
+        }
+    }
+}
+
+/// What to do next in a session.
+enum Turn {
+    Obey(Command),
+    Read(Result<Option<Packet>, ReadError>),
+    Silent,
+}
+
+async fn run<S>(
+    stream: &mut S,
+    reader: &mut Reader,
+    session: &mut Session,
+    out: &mut Outbox,
+) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let keep_alive = session.keep_alive();
+    let silence = tokio::time::sleep(keep_alive.unwrap_or(Duration::from_secs(3600)));
+    tokio::pin!(silence);
+    loop {
+        if !out.is_empty()
+            && let Err(error) = write(stream, out).await
+        {
+            return Ending::because("R-G14", 404_104, format!("writing failed: {error}"));
+        }
+        let turn = tokio::select! {
+            biased;
+            command = session.command() => Turn::Obey(command),
+            read = reader.next(stream) => Turn::Read(read),
+            () = &mut silence, if keep_alive.is_some() => Turn::Silent,
+        };
+        let step = match turn {
+            Turn::Obey(command) => session.obey(command, out),
+            Turn::Read(Ok(Some(Packet::Disconnect))) => return Ending::Disconnected,
+            Turn::Read(Ok(Some(packet))) => {
+                if let Some(allowed) = keep_alive {
+                    silence.as_mut().reset(Instant::now() + allowed);
+                }
+                session.handle(packet, out)
+            }
+            Turn::Read(Ok(None)) => Err(Ending::because(
+                "R-G19",
+                404_104,
+                "the device closed the connection",
+            )),
+            Turn::Read(Err(ReadError::Malformed(malformed))) => Err(malformed.into()),
+            Turn::Read(Err(ReadError::Io(error))) => Err(Ending::because(
+                "R-G19",
+                404_104,
+                format!("the connection broke: {error}"),
+            )),
+            Turn::Silent => Err(Ending::because(
+                "R-G14",
+                404_104,
+                "nothing arrived for one and a half times the keep-alive",
+            )),
+        };
+        if let Err(ending) = step {
+            return ending;
+        }
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, out: &mut Outbox) -> io::Result<()> {
+    let bytes = out.take();
+    let written = timeout(WRITE_TIMEOUT, async {
+        stream.write_all(&bytes).await?;
+        stream.flush().await
+    });
+    written
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Turns a stream into packets.
+struct Reader {
+    codec: Codec,
+    bytes: BytesMut,
+}
+
+enum ReadError {
+    Malformed(Malformed),
+    Io(io::Error),
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self {
+            codec: Codec::new(CONNECT_BYTES_MAX),
+            bytes: BytesMut::new(),
+        }
+    }
+
+    /// The next packet; `None` at the end of the stream. Cancel-safe: bytes read stay buffered.
+    async fn next<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Result<Option<Packet>, ReadError> {
+        loop {
+            if let Some(packet) = self
+                .codec
+                .decode(&mut self.bytes)
+                .map_err(ReadError::Malformed)?
+            {
+                if !self.bytes.has_remaining() {
+                    // An idle connection keeps no more than the next read needs.
+                    self.bytes = BytesMut::new();
+                }
+                return Ok(Some(packet));
+            }
+            self.bytes.reserve(READ_BYTES);
+            match stream.read_buf(&mut self.bytes).await {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) => return Err(ReadError::Io(error)),
+            }
+        }
+    }
+}

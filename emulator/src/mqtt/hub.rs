@@ -1,0 +1,316 @@
+//! A device's session at a hub (behaviour G.2 to G.5, wire 4).
+//!
+//! Topics become calls of the hub's services. The session holds no rules: who may come in is
+//! decided by `core::hub::admission`, what a twin accepts by `core::hub::twin`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use linarite_env::event::ConnectionId;
+use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v3::{Connect, ConnectAckReason, LastWill, Packet};
+use tokio::sync::oneshot;
+
+use super::connection::{Ending, Refused};
+use super::dps::{one_and_a_half, refused, shown};
+use super::outbox::Outbox;
+use super::topic::{
+    HubFilter, HubPublish, desired_change, is_telemetry, method_request, twin_response,
+};
+use crate::error::ServiceError;
+use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_SERVER_MAX, SUBSCRIPTIONS_MAX};
+use crate::service::Services;
+use crate::service::hub::Hub;
+use crate::service::mailbox::{Command, Mailbox, MethodAnswer};
+use crate::service::session::{Newcomer, Subscriptions};
+use crate::tls::peer::PeerIdentity;
+use crate::wire::hub as body;
+
+/// A session at a hub.
+pub(crate) struct HubSession {
+    services: Arc<Services>,
+    hub: Arc<Hub>,
+    device_id: Arc<str>,
+    connection: ConnectionId,
+    mailbox: Arc<Mailbox>,
+    keep_alive: Duration,
+    subscriptions: Subscriptions,
+    will: Option<Box<LastWill>>,
+    calls: Vec<(u64, oneshot::Sender<MethodAnswer>)>,
+    last_call: u64,
+}
+
+impl HubSession {
+    /// Judges a CONNECT; opens a session and writes its CONNACK.
+    pub(super) fn open(
+        connect: &Connect,
+        hub: &str,
+        device_id: &str,
+        peer: &PeerIdentity,
+        services: &Arc<Services>,
+        connection: ConnectionId,
+        out: &mut Outbox,
+    ) -> Result<Self, Refused> {
+        let Some(hub) = services.hub(hub) else {
+            let text = format!("no hub is named {hub}");
+            return Err(refused(
+                ConnectAckReason::NotAuthorized,
+                "R-G12",
+                404_000,
+                text,
+            ));
+        };
+        if *connect.client_id != *device_id {
+            let text = format!(
+                "client id {} differs from device id {device_id}",
+                connect.client_id
+            );
+            return Err(refused(
+                ConnectAckReason::IdentifierRejected,
+                "R-G12",
+                400_004,
+                text,
+            ));
+        }
+        if let Some(will) = &connect.last_will
+            && !is_telemetry(&will.topic, device_id)
+        {
+            let text = format!("a will may not go to topic {}", will.topic);
+            return Err(refused(
+                ConnectAckReason::NotAuthorized,
+                "R-G19",
+                400_000,
+                text,
+            ));
+        }
+        let mailbox = Arc::new(Mailbox::default());
+        let newcomer = Newcomer {
+            device_id,
+            shown: shown(connect, peer.clone())?,
+            connection,
+            mailbox: Arc::clone(&mailbox),
+            clean: connect.clean_session,
+        };
+        let opened = hub.open_session(newcomer).map_err(|error| {
+            let reason = error.reason();
+            refused(
+                ConnectAckReason::NotAuthorized,
+                reason.rule,
+                reason.code,
+                reason.text,
+            )
+        })?;
+        out.connack(ConnectAckReason::ConnectionAccepted, opened.session_present);
+        // A client that asks for no keep-alive, or too long a one, gets the server's (R-G14).
+        let keep_alive = one_and_a_half(connect.keep_alive)
+            .map_or(KEEP_ALIVE_SERVER_MAX, |asked| {
+                asked.min(KEEP_ALIVE_SERVER_MAX)
+            });
+        Ok(Self {
+            services: Arc::clone(services),
+            hub,
+            device_id: device_id.into(),
+            connection,
+            mailbox,
+            keep_alive,
+            subscriptions: opened.subscriptions,
+            will: connect.last_will.clone().map(Box::new),
+            calls: Vec::new(),
+            last_call: 0,
+        })
+    }
+
+    pub(super) fn keep_alive(&self) -> Option<Duration> {
+        Some(self.keep_alive)
+    }
+
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Takes one packet of the device.
+    pub(super) fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
+        match packet {
+            Packet::Publish(publish) => self.published(&publish, out),
+            Packet::Subscribe {
+                packet_id,
+                topic_filters,
+            } => {
+                let filters: Vec<_> = topic_filters
+                    .iter()
+                    .map(|(filter, qos)| (&**filter, *qos))
+                    .collect();
+                let granted = self.subscribe(&filters)?;
+                out.suback(packet_id, &granted);
+                Ok(())
+            }
+            Packet::Unsubscribe {
+                packet_id,
+                topic_filters,
+            } => {
+                for filter in &topic_filters {
+                    if let Some(filter) = HubFilter::parse(filter, &self.device_id) {
+                        self.subscriptions.remove(filter);
+                    }
+                }
+                self.remember_subscriptions();
+                out.unsuback(packet_id);
+                Ok(())
+            }
+            Packet::PingRequest => {
+                out.pong();
+                Ok(())
+            }
+            Packet::PublishAck { .. } => Ok(()),
+            _ => Err(Ending::because("R-G18", 400_000, "a packet out of place")),
+        }
+    }
+
+    /// Carries out what the hub wants.
+    pub(super) fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
+        match command {
+            Command::Close(reason) => Err(Ending::Because(reason)),
+            Command::DesiredChanged { version, patch } => {
+                if self.subscriptions.has(HubFilter::DesiredChanges) {
+                    out.publish(desired_change(version), QoS::AtMostOnce, patch)?;
+                }
+                Ok(())
+            }
+            Command::Method {
+                name,
+                payload,
+                answer,
+            } => {
+                // Without a subscription the sender is dropped, which the caller sees (R-G25).
+                if self.subscriptions.has(HubFilter::Methods) {
+                    self.last_call += 1;
+                    self.calls.retain(|(_, waiting)| !waiting.is_closed());
+                    self.calls.push((self.last_call, answer));
+                    let topic = method_request(&name, self.last_call);
+                    out.publish(topic, QoS::AtMostOnce, payload)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the session at the hub; an ungraceful end sends the will (R-G19).
+    pub(super) fn close(self, ending: &Ending) {
+        if let (Ending::Because(_), Some(will)) = (ending, &self.will) {
+            let properties = vec![("iothub-MessageType".to_owned(), "Will".to_owned())];
+            let _ = self
+                .hub
+                .accept_telemetry(&self.device_id, &properties, &will.message);
+        }
+        self.hub
+            .close_session(&self.device_id, self.connection, ending);
+    }
+
+    fn published(&mut self, publish: &Publish, out: &mut Outbox) -> Result<(), Ending> {
+        let Some(topic) = HubPublish::parse(&publish.topic, &self.device_id) else {
+            let text = format!("topic {} is not one this device may use", publish.topic);
+            return Err(Ending::because("R-G17", 400_000, text));
+        };
+        match topic {
+            HubPublish::Telemetry { mut properties } => {
+                if publish.retain {
+                    properties.push(("mqtt-retain".to_owned(), "true".to_owned()));
+                }
+                self.hub
+                    .accept_telemetry(&self.device_id, &properties, &publish.payload)
+                    .map_err(|error| Ending::Because(error.reason()))?;
+                acknowledge(publish, out);
+                Ok(())
+            }
+            HubPublish::MethodResponse { status, rid } => {
+                acknowledge(publish, out);
+                self.answered(rid, status, &publish.payload);
+                Ok(())
+            }
+            HubPublish::TwinGet { rid } => {
+                acknowledge(publish, out);
+                let read = self.hub.twin_for_device(&self.device_id);
+                self.twin_answer(rid, read.map(|document| (200, None, document)), out)
+            }
+            HubPublish::TwinPatch { rid } => {
+                acknowledge(publish, out);
+                let patched = body::json(&publish.payload)
+                    .and_then(|patch| self.hub.patch_reported(&self.device_id, &patch));
+                self.twin_answer(
+                    rid,
+                    patched.map(|version| (204, Some(version), Bytes::new())),
+                    out,
+                )
+            }
+        }
+    }
+
+    fn twin_answer(
+        &self,
+        rid: &str,
+        answer: Result<(u16, Option<u64>, Bytes), ServiceError>,
+        out: &mut Outbox,
+    ) -> Result<(), Ending> {
+        if !self.subscriptions.has(HubFilter::TwinResponses) {
+            return Ok(());
+        }
+        let (status, version, payload) = answer.unwrap_or_else(|error| {
+            let tracking = self.services.names.tracking_id();
+            (error.status(), None, body::twin_error(&error, &tracking))
+        });
+        out.publish(
+            twin_response(status, rid, version),
+            QoS::AtMostOnce,
+            payload,
+        )?;
+        Ok(())
+    }
+
+    fn answered(&mut self, rid: &str, status: i64, payload: &Bytes) {
+        let Ok(call) = u64::from_str_radix(rid, 16) else {
+            return;
+        };
+        if let Some(index) = self.calls.iter().position(|(waiting, _)| *waiting == call) {
+            let (_, answer) = self.calls.swap_remove(index);
+            // A caller that gave up is no concern of the device.
+            let _ = answer.send(MethodAnswer {
+                status,
+                payload: payload.clone(),
+            });
+        }
+    }
+
+    fn subscribe(&mut self, filters: &[(&str, QoS)]) -> Result<Vec<QoS>, Ending> {
+        if filters.len() > FILTERS_PER_SUBSCRIBE_MAX {
+            return Err(Ending::because(
+                "R-G15",
+                400_000,
+                "too many filters in one SUBSCRIBE",
+            ));
+        }
+        let mut granted = Vec::with_capacity(filters.len());
+        for (filter, qos) in filters {
+            let Some(filter) = HubFilter::parse(filter, &self.device_id) else {
+                let text = format!("filter {filter} is not one this device may use");
+                return Err(Ending::because("R-G17", 400_000, text));
+            };
+            self.subscriptions.add(filter);
+            granted.push(qos.less_value(QoS::AtLeastOnce));
+        }
+        debug_assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX);
+        self.remember_subscriptions();
+        Ok(granted)
+    }
+
+    fn remember_subscriptions(&self) {
+        self.hub
+            .remember_subscriptions(&self.device_id, self.connection, self.subscriptions);
+    }
+}
+
+fn acknowledge(publish: &Publish, out: &mut Outbox) {
+    if let Some(packet_id) = publish.packet_id {
+        out.puback(packet_id);
+    }
+}

@@ -1,0 +1,101 @@
+//! Packets on their way to a device, as bytes.
+
+use std::num::NonZeroU16;
+
+use bytes::{Bytes, BytesMut};
+use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v3::{ConnectAck, ConnectAckReason, Packet, SubscribeReturnCode};
+
+use super::codec::{Codec, Malformed};
+
+/// Collects what one step of a session has to say.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    codec: Codec,
+    bytes: BytesMut,
+    last_packet_id: u16,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            codec: Codec::new(0),
+            bytes: BytesMut::new(),
+            last_packet_id: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What is to be written; the outbox is empty afterwards and keeps no buffer.
+    pub(crate) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).freeze()
+    }
+
+    pub(crate) fn connack(&mut self, reason: ConnectAckReason, session_present: bool) {
+        self.push(Packet::ConnectAck(ConnectAck {
+            return_code: reason,
+            session_present,
+        }));
+    }
+
+    pub(crate) fn puback(&mut self, packet_id: NonZeroU16) {
+        self.push(Packet::PublishAck { packet_id });
+    }
+
+    pub(crate) fn suback(&mut self, packet_id: NonZeroU16, granted: &[QoS]) {
+        let status = granted
+            .iter()
+            .map(|qos| SubscribeReturnCode::Success(*qos))
+            .collect();
+        self.push(Packet::SubscribeAck { packet_id, status });
+    }
+
+    pub(crate) fn unsuback(&mut self, packet_id: NonZeroU16) {
+        self.push(Packet::UnsubscribeAck { packet_id });
+    }
+
+    pub(crate) fn pong(&mut self) {
+        self.push(Packet::PingResponse);
+    }
+
+    /// Publishes at `qos`, which is 0 or 1.
+    ///
+    /// # Errors
+    /// If the topic is longer than MQTT can say.
+    pub(crate) fn publish(
+        &mut self,
+        topic: String,
+        qos: QoS,
+        payload: Bytes,
+    ) -> Result<(), Malformed> {
+        let packet_id = (qos != QoS::AtMostOnce).then(|| self.next_packet_id());
+        let publish = Publish {
+            dup: false,
+            retain: false,
+            qos,
+            topic: topic.into(),
+            packet_id,
+            payload,
+            properties: None,
+        };
+        self.codec
+            .encode(Packet::Publish(Box::new(publish)), &mut self.bytes)
+    }
+
+    fn next_packet_id(&mut self) -> NonZeroU16 {
+        self.last_packet_id = self.last_packet_id.wrapping_add(1);
+        NonZeroU16::new(self.last_packet_id).unwrap_or_else(|| {
+            self.last_packet_id = 1;
+            NonZeroU16::MIN
+        })
+    }
+
+    /// For packets without text, which can always be expressed.
+    fn push(&mut self, packet: Packet) {
+        let expressed = self.codec.encode(packet, &mut self.bytes);
+        debug_assert_eq!(expressed, Ok(()));
+    }
+}

@@ -1,0 +1,391 @@
+//! The topics of DPS and IoT Hub, read and written as the services spell them.
+//!
+//! Topics become typed values here and go no further inward as text (R-G17, wire 2.2 and 4.2).
+
+use percent_encoding::percent_decode_str;
+
+/// What a device may publish at DPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DpsPublish<'a> {
+    /// Register, or register again.
+    Register { rid: &'a str },
+    /// Ask how an operation stands.
+    OperationStatus { rid: &'a str, operation_id: &'a str },
+}
+
+/// The only filter DPS grants.
+pub(crate) const DPS_RESPONSES: &str = "$dps/registrations/res/#";
+
+impl<'a> DpsPublish<'a> {
+    /// Reads a topic name; `None` if DPS knows no such topic.
+    pub(crate) fn parse(topic: &'a str) -> Option<Self> {
+        if let Some(query) = topic.strip_prefix("$dps/registrations/PUT/iotdps-register/?") {
+            return Some(Self::Register {
+                rid: query_value(query, "$rid")?,
+            });
+        }
+        let query = topic.strip_prefix("$dps/registrations/GET/iotdps-get-operationstatus/?")?;
+        Some(Self::OperationStatus {
+            rid: query_value(query, "$rid")?,
+            operation_id: query_value(query, "operationId")?,
+        })
+    }
+}
+
+/// The topic of an answer of DPS. The order of its parts is fixed (W8).
+pub(crate) fn dps_response(status: u16, rid: &str, retry_after_seconds: Option<u32>) -> String {
+    match retry_after_seconds {
+        None => format!("$dps/registrations/res/{status}/?$rid={rid}"),
+        Some(seconds) => {
+            format!("$dps/registrations/res/{status}/?$rid={rid}&retry-after={seconds}")
+        }
+    }
+}
+
+/// What a device may publish at a hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HubPublish<'a> {
+    /// Telemetry with its property bag.
+    Telemetry { properties: Vec<(String, String)> },
+    /// Read the twin.
+    TwinGet { rid: &'a str },
+    /// Patch the reported properties.
+    TwinPatch { rid: &'a str },
+    /// Answer a direct method.
+    MethodResponse { status: i64, rid: &'a str },
+}
+
+impl<'a> HubPublish<'a> {
+    /// Reads a topic name published by `device_id`; `None` if that device may not use it.
+    pub(crate) fn parse(topic: &'a str, device_id: &str) -> Option<Self> {
+        if let Some(bag) = telemetry_bag(topic, device_id) {
+            return Some(Self::Telemetry {
+                properties: property_bag(bag),
+            });
+        }
+        let rest = topic.strip_prefix("$iothub/")?;
+        if let Some(query) = rest.strip_prefix("twin/GET/?") {
+            return Some(Self::TwinGet {
+                rid: query_value(query, "$rid")?,
+            });
+        }
+        if let Some(query) = rest.strip_prefix("twin/PATCH/properties/reported/?") {
+            return Some(Self::TwinPatch {
+                rid: query_value(query, "$rid")?,
+            });
+        }
+        let (status, query) = rest.strip_prefix("methods/res/")?.split_once("/?")?;
+        Some(Self::MethodResponse {
+            status: status.parse().ok()?,
+            rid: query_value(query, "$rid")?,
+        })
+    }
+}
+
+/// Whether `topic` is one on which `device_id` may leave a will (R-G19).
+pub(crate) fn is_telemetry(topic: &str, device_id: &str) -> bool {
+    telemetry_bag(topic, device_id).is_some()
+}
+
+fn telemetry_bag<'a>(topic: &'a str, device_id: &str) -> Option<&'a str> {
+    let rest = topic.strip_prefix("devices/")?.strip_prefix(device_id)?;
+    let rest = rest.strip_prefix("/messages/events")?;
+    match rest.strip_prefix('/') {
+        Some(bag) => Some(bag.strip_suffix('/').unwrap_or(bag)),
+        None => rest.is_empty().then_some(""),
+    }
+}
+
+/// What a device may subscribe to at a hub. The value is a bit, so a set fits one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum HubFilter {
+    /// Cloud-to-device messages.
+    CloudToDevice = 1,
+    /// Direct methods.
+    Methods = 2,
+    /// Answers to twin requests.
+    TwinResponses = 4,
+    /// Changes of desired properties.
+    DesiredChanges = 8,
+}
+
+impl HubFilter {
+    /// Reads a topic filter of `device_id`; `None` if that device may not use it.
+    pub(crate) fn parse(filter: &str, device_id: &str) -> Option<Self> {
+        match filter {
+            "$iothub/methods/POST/#" => Some(Self::Methods),
+            "$iothub/twin/res/#" => Some(Self::TwinResponses),
+            "$iothub/twin/PATCH/properties/desired/#" => Some(Self::DesiredChanges),
+            _ => {
+                let rest = filter.strip_prefix("devices/")?.strip_prefix(device_id)?;
+                matches!(rest, "/messages/devicebound/#" | "/messages/devicebound")
+                    .then_some(Self::CloudToDevice)
+            }
+        }
+    }
+}
+
+/// The topic of an answer to a twin request.
+pub(crate) fn twin_response(status: u16, rid: &str, version: Option<u64>) -> String {
+    match version {
+        None => format!("$iothub/twin/res/{status}/?$rid={rid}"),
+        Some(version) => format!("$iothub/twin/res/{status}/?$rid={rid}&$version={version}"),
+    }
+}
+
+/// The topic on which a change of desired properties is told.
+pub(crate) fn desired_change(version: u64) -> String {
+    format!("$iothub/twin/PATCH/properties/desired/?$version={version}")
+}
+
+/// The topic on which a direct method is called.
+pub(crate) fn method_request(method: &str, rid: u64) -> String {
+    format!("$iothub/methods/POST/{method}/?$rid={rid:x}")
+}
+
+/// Who a CONNECT says it is, from its user name (wire 2.1, 4.1, 6.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UserName<'a> {
+    /// `{scope}/registrations/{id}/api-version=…`.
+    Dps {
+        id_scope: &'a str,
+        registration_id: &'a str,
+    },
+    /// `{hub}/{device}/?api-version=…`.
+    Hub {
+        hub: &'a str,
+        device_id: &'a str,
+        module_id: Option<&'a str>,
+    },
+}
+
+impl<'a> UserName<'a> {
+    /// Reads a user name; `None` if it has neither form.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            [id_scope, "registrations", registration_id, ref query @ ..]
+                if query
+                    .first()
+                    .is_some_and(|query| query.contains("api-version=")) =>
+            {
+                Some(Self::Dps {
+                    id_scope,
+                    registration_id,
+                })
+            }
+            [hub, device_id, query] | [hub, device_id, query, ..]
+                if has_api_version(query) && !hub.is_empty() && !device_id.is_empty() =>
+            {
+                Some(Self::Hub {
+                    hub,
+                    device_id,
+                    module_id: None,
+                })
+            }
+            [hub, device_id, module_id, query, ..]
+                if has_api_version(query) && !hub.is_empty() && !device_id.is_empty() =>
+            {
+                Some(Self::Hub {
+                    hub,
+                    device_id,
+                    module_id: Some(module_id),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Go's client leaves the question mark out.
+fn has_api_version(query: &str) -> bool {
+    query
+        .strip_prefix('?')
+        .unwrap_or(query)
+        .contains("api-version=")
+}
+
+fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        .filter(|value| !value.is_empty())
+}
+
+/// Reads `key=value&…`, both sides percent-encoded; a key alone has an empty value (wire 4.3).
+fn property_bag(bag: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    bag.trim_start_matches('?')
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), decode(value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn dps_topics_are_read() {
+        let table = [
+            (
+                "$dps/registrations/PUT/iotdps-register/?$rid=7",
+                Some(DpsPublish::Register { rid: "7" }),
+            ),
+            (
+                "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=a-b&operationId=4.x.y",
+                Some(DpsPublish::OperationStatus {
+                    rid: "a-b",
+                    operation_id: "4.x.y",
+                }),
+            ),
+            ("$dps/registrations/PUT/iotdps-register/", None),
+            ("$dps/registrations/PUT/iotdps-register/?$rid=", None),
+            (
+                "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=1",
+                None,
+            ),
+            ("devices/d/messages/events/", None),
+        ];
+        for (topic, expected) in table {
+            assert_eq!(DpsPublish::parse(topic), expected, "{topic}");
+        }
+    }
+
+    #[test]
+    fn hub_topics_belong_to_one_device() {
+        let telemetry = |properties: &[(&str, &str)]| {
+            Some(HubPublish::Telemetry {
+                properties: properties
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            })
+        };
+        let table = [
+            ("devices/d/messages/events", telemetry(&[])),
+            ("devices/d/messages/events/", telemetry(&[])),
+            (
+                "devices/d/messages/events/%24.mid=m%201&a=&b",
+                telemetry(&[("$.mid", "m 1"), ("a", ""), ("b", "")]),
+            ),
+            (
+                "devices/d/messages/events/$.mid=1/",
+                telemetry(&[("$.mid", "1")]),
+            ),
+            ("devices/e/messages/events/", None),
+            ("devices/d2/messages/events/", None),
+            ("devices/d/messages/devicebound/", None),
+            (
+                "$iothub/twin/GET/?$rid=1",
+                Some(HubPublish::TwinGet { rid: "1" }),
+            ),
+            (
+                "$iothub/twin/PATCH/properties/reported/?$rid=1",
+                Some(HubPublish::TwinPatch { rid: "1" }),
+            ),
+            ("$iothub/twin/PATCH/properties/desired/?$rid=1", None),
+            (
+                "$iothub/methods/res/200/?$rid=2",
+                Some(HubPublish::MethodResponse {
+                    status: 200,
+                    rid: "2",
+                }),
+            ),
+            ("$iothub/methods/res/ok/?$rid=2", None),
+            ("$dps/registrations/PUT/iotdps-register/?$rid=1", None),
+            ("telemetry/d", None),
+        ];
+        for (topic, expected) in table {
+            assert_eq!(HubPublish::parse(topic, "d"), expected, "{topic}");
+        }
+    }
+
+    #[test]
+    fn filters_belong_to_one_device() {
+        let table = [
+            (
+                "devices/d/messages/devicebound/#",
+                Some(HubFilter::CloudToDevice),
+            ),
+            ("devices/e/messages/devicebound/#", None),
+            ("$iothub/methods/POST/#", Some(HubFilter::Methods)),
+            ("$iothub/twin/res/#", Some(HubFilter::TwinResponses)),
+            (
+                "$iothub/twin/PATCH/properties/desired/#",
+                Some(HubFilter::DesiredChanges),
+            ),
+            ("#", None),
+            ("$iothub/#", None),
+            ("devices/+/messages/devicebound/#", None),
+        ];
+        for (filter, expected) in table {
+            assert_eq!(HubFilter::parse(filter, "d"), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn user_names_tell_dps_from_hub() {
+        let hub = |module_id| {
+            Some(UserName::Hub {
+                hub: "h",
+                device_id: "d",
+                module_id,
+            })
+        };
+        let dps = Some(UserName::Dps {
+            id_scope: "0ne1",
+            registration_id: "d",
+        });
+        let table = [
+            (
+                "0ne1/registrations/d/api-version=2019-03-31&ClientVersion=x",
+                dps.clone(),
+            ),
+            (
+                "0ne1/registrations/d/api-version=2019-03-31&ClientVersion=a/b",
+                dps,
+            ),
+            (
+                "h/d/?api-version=2021-04-12&DeviceClientType=py%2F2",
+                hub(None),
+            ),
+            (
+                "h/d/?api-version=2021-04-12&DeviceClientType=a/b",
+                hub(None),
+            ),
+            ("h/d/api-version=2020-09-30", hub(None)),
+            ("h/d/m/?api-version=2021-04-12", hub(Some("m"))),
+            ("h/d", None),
+            ("h//?api-version=2021-04-12", None),
+            ("", None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(UserName::parse(name), expected, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_topic_panics(topic in ".{0,80}") {
+            let _ = DpsPublish::parse(&topic);
+            let _ = HubPublish::parse(&topic, "d");
+            let _ = HubFilter::parse(&topic, "d");
+            let _ = UserName::parse(&topic);
+        }
+
+        #[test]
+        fn a_property_bag_decodes_what_was_encoded(key in "[^\u{0}]{1,12}", value in "[^\u{0}]{0,12}") {
+            use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+            let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let bag = format!("{}={}", encode(&key), encode(&value));
+            prop_assert_eq!(property_bag(&bag), vec![(key, value)]);
+        }
+    }
+}

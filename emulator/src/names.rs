@@ -1,0 +1,111 @@
+//! Opaque names the services hand out: etags, operation ids, tracking ids, moments as text.
+
+use std::sync::{Mutex, PoisonError};
+
+use fastrand::Rng;
+use linarite_core::id::ETag;
+use linarite_env::{Entropy, UnixMillis};
+use time::OffsetDateTime;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
+
+/// Draws opaque names from seeded streams.
+#[derive(Debug)]
+pub(crate) struct Names {
+    etags: Mutex<Rng>,
+    operations: Mutex<Rng>,
+    tracking: Mutex<Rng>,
+}
+
+impl Names {
+    pub(crate) fn new(entropy: &Entropy, service: &str) -> Self {
+        let stream = |purpose| Mutex::new(entropy.stream(purpose, service));
+        Self {
+            etags: stream("etag"),
+            operations: stream("operation-id"),
+            tracking: stream("tracking-id"),
+        }
+    }
+
+    /// A new etag; never one given before, by all likelihood.
+    pub(crate) fn etag(&self) -> ETag {
+        ETag::parse(&guid(&self.etags)).expect("a guid is a well-formed etag")
+    }
+
+    /// `4.<16 hex>.<guid>` (R-B1), of unreserved characters only (wire 2.2).
+    pub(crate) fn operation_id(&self) -> String {
+        let head = lock(&self.operations).u64(..);
+        format!("4.{head:016x}.{}", guid(&self.operations))
+    }
+
+    /// What a person may search a log for.
+    pub(crate) fn tracking_id(&self) -> String {
+        guid(&self.tracking)
+    }
+
+    /// A generation id: an opaque text, new after delete and create (R-G1).
+    pub(crate) fn generation_id(&self) -> String {
+        lock(&self.operations).u64(..).to_string()
+    }
+}
+
+fn lock(rng: &Mutex<Rng>) -> std::sync::MutexGuard<'_, Rng> {
+    rng.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn guid(rng: &Mutex<Rng>) -> String {
+    let bits = lock(rng).u128(..);
+    let hex = format!("{bits:032x}");
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+/// `2026-01-01T00:00:00.000Z`, as JSON bodies carry moments.
+pub(crate) fn rfc3339(at: UnixMillis) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    moment.format(&Rfc3339).unwrap_or_default()
+}
+
+/// `Sat, 31 Dec 2039 23:59:59 GMT`, as the management API carries moments (ENDPOINTS §1).
+pub(crate) fn rfc1123(at: UnixMillis) -> String {
+    let moment =
+        OffsetDateTime::from_unix_timestamp(at.seconds().0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    moment
+        .format(&Rfc2822)
+        .unwrap_or_default()
+        .replace("+0000", "GMT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_read_as_azure_writes_them() {
+        assert_eq!(rfc3339(UnixMillis(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(UnixMillis(1_500)), "1970-01-01T00:00:01.5Z");
+        assert_eq!(
+            rfc1123(UnixMillis(2_209_075_199_000)),
+            "Sun, 01 Jan 2040 23:59:59 GMT"
+        );
+    }
+
+    #[test]
+    fn operation_ids_are_of_unreserved_characters() {
+        let names = Names::new(&Entropy::new(1), "dps");
+        let id = names.operation_id();
+        assert!(
+            id.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
+            "{id}"
+        );
+        assert_ne!(id, names.operation_id());
+        assert_ne!(names.etag(), names.etag());
+    }
+}

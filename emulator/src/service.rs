@@ -1,0 +1,128 @@
+//! The services behind the listeners. Transports call them; they call `core` and the stores.
+
+pub(crate) mod certificates;
+pub(crate) mod enroll;
+pub(crate) mod hub;
+pub(crate) mod mailbox;
+pub(crate) mod method;
+pub(crate) mod register;
+pub(crate) mod registry;
+pub(crate) mod session;
+pub(crate) mod twin;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use linarite_core::id::IdError;
+use linarite_env::Env;
+use linarite_env::event::ConnectionId;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::names::Names;
+use crate::policy::Policy;
+use crate::store::book::Book;
+use hub::Hub;
+use register::Register;
+
+/// Everything the listeners share.
+pub(crate) struct Services {
+    pub(crate) config: Config,
+    pub(crate) env: Env,
+    pub(crate) names: Arc<Names>,
+    /// The policy of the DPS service API.
+    pub(crate) dps_policy: Policy,
+    /// Enrollments and CA certificates.
+    pub(crate) book: Arc<Book>,
+    /// Registrations of devices.
+    pub(crate) register: Register,
+    /// Linked hubs in the order of the configuration.
+    pub(crate) hubs: Arc<[Arc<Hub>]>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    connections: AtomicU64,
+}
+
+impl Services {
+    pub(crate) fn new(config: Config, env: Env) -> Result<Arc<Self>, IdError> {
+        let names = Arc::new(Names::new(&env.entropy, "linarite"));
+        let tasks = TaskTracker::new();
+        let cancel = CancellationToken::new();
+        let hubs: Arc<[Arc<Hub>]> = config
+            .hubs
+            .iter()
+            .map(|hub| {
+                let settings = config.settings;
+                Arc::new(Hub::new(
+                    hub.host.clone(),
+                    env.clone(),
+                    settings,
+                    Arc::clone(&names),
+                ))
+            })
+            .collect();
+        let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));
+        let register = Register::new(&config, &env, &names, &book, &hubs, &tasks);
+        Ok(Arc::new(Self {
+            dps_policy: Policy::generate(
+                "provisioningserviceowner",
+                "ServiceConfig, DeviceConnect, EnrollmentWrite, EnrollmentRead, \
+                 RegistrationStatusWrite, RegistrationStatusRead",
+            ),
+            config,
+            env,
+            names,
+            book,
+            register,
+            hubs,
+            tasks,
+            cancel,
+            connections: AtomicU64::new(0),
+        }))
+    }
+
+    /// The number of the next connection.
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The hub of that host name, with or without a port; a loopback name is the first hub.
+    pub(crate) fn hub(&self, host: &str) -> Option<Arc<Hub>> {
+        let name = without_port(host);
+        let named = self
+            .hubs
+            .iter()
+            .find(|hub| hub.host.as_str().eq_ignore_ascii_case(name));
+        let found = named.or_else(|| is_loopback(name).then(|| self.hubs.first()).flatten());
+        found.cloned()
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_names_and_ports_are_told_apart_from_hub_names() {
+        assert_eq!(without_port("localhost:8443"), "localhost");
+        assert_eq!(without_port("hub.test"), "hub.test");
+        assert!(is_loopback("LOCALHOST") && is_loopback("127.0.0.2") && is_loopback("[::1]"));
+        assert!(!is_loopback("hub.test") && !is_loopback("10.0.0.1"));
+    }
+}

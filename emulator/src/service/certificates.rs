@@ -1,0 +1,199 @@
+//! The CA certificates of DPS: upload, proof of possession, removal (behaviour D).
+
+use linarite_core::certificate::Certificate;
+use linarite_core::id::{CertificateName, Precondition};
+use linarite_env::Event;
+
+use crate::error::ServiceError;
+use crate::limits::CA_CERTIFICATES_MAX;
+use crate::store::book::{Book, StoredCa};
+
+impl Book {
+    /// The CA certificate of that name.
+    pub(crate) fn certificate(&self, name: &CertificateName) -> Result<StoredCa, ServiceError> {
+        self.certificates()
+            .into_iter()
+            .find(|stored| stored.name == *name)
+            .ok_or_else(|| ServiceError::dps_not_found(404_000, "Certificate"))
+    }
+
+    /// Adds a certificate or replaces the content under its name (R-D2, R-D5).
+    pub(crate) fn put_certificate(
+        &self,
+        name: &CertificateName,
+        precondition: &Precondition,
+        certificate: Certificate,
+        verified: bool,
+    ) -> Result<StoredCa, ServiceError> {
+        if !certificate.is_ca() {
+            let text = format!(
+                "properties.certificate: {} is not a CA certificate (basicConstraints CA:TRUE)",
+                certificate.subject()
+            );
+            return Err(ServiceError::invalid(text));
+        }
+        let now = self.env.clock.now_ms();
+        let stored = self.change_certificates(|certificates| {
+            let current = certificates.get(name);
+            // Unlike entries, a certificate may be written again without its etag.
+            let unconditional = *precondition == Precondition::None;
+            if !unconditional {
+                precondition
+                    .check(current.map(|stored| &stored.etag))
+                    .map_err(|failed| ServiceError::dps_precondition(&failed))?;
+            }
+            if current.is_none() && certificates.len() >= CA_CERTIFICATES_MAX {
+                return Err(ServiceError::limit(
+                    "The instance holds no more CA certificates.",
+                ));
+            }
+            let stored = StoredCa {
+                name: name.clone(),
+                certificate,
+                verified,
+                etag: self.names.etag(),
+                created: current.map_or(now, |stored| stored.created),
+                updated: now,
+                verification_code: None,
+            };
+            certificates.insert(name.clone(), stored.clone());
+            Ok(stored)
+        })?;
+        let name = name.as_str().into();
+        self.env
+            .events
+            .emit(Event::CaCertificateWritten { name, verified });
+        Ok(stored)
+    }
+
+    /// Gives a fresh code to be signed with the CA's key; it replaces an earlier one (R-D3).
+    pub(crate) fn generate_verification_code(
+        &self,
+        name: &CertificateName,
+        precondition: &Precondition,
+    ) -> Result<StoredCa, ServiceError> {
+        let code = hex(&linarite_env::entropy::secret::<24>());
+        self.change_certificate(name, precondition, |stored| {
+            stored.verification_code = Some(code);
+            Ok(())
+        })
+    }
+
+    /// Marks a certificate verified if `proof` is signed by it and carries the code (R-D3).
+    pub(crate) fn verify_certificate(
+        &self,
+        name: &CertificateName,
+        precondition: &Precondition,
+        proof: &Certificate,
+    ) -> Result<StoredCa, ServiceError> {
+        let stored = self.change_certificate(name, precondition, |stored| {
+            let code = stored.verification_code.as_deref().ok_or_else(|| {
+                unproven("No verification code was generated; call generateVerificationCode first.")
+            })?;
+            let named = proof
+                .common_name()
+                .is_some_and(|name| name.eq_ignore_ascii_case(code));
+            if !named {
+                return Err(unproven(
+                    "The common name of the certificate is not the verification code.",
+                ));
+            }
+            if !proof.verify_signed_by(&stored.certificate) {
+                return Err(unproven("The certificate is not signed by the CA's key."));
+            }
+            stored.verified = true;
+            stored.verification_code = None;
+            Ok(())
+        })?;
+        self.env.events.emit(Event::CaCertificateVerified {
+            name: name.as_str().into(),
+        });
+        Ok(stored)
+    }
+
+    /// Removes a certificate, referenced or not (R-D7, I-17); its etag is required (R-D6).
+    pub(crate) fn delete_certificate(
+        &self,
+        name: &CertificateName,
+        precondition: &Precondition,
+    ) -> Result<(), ServiceError> {
+        require_etag(precondition)?;
+        if self.settings.protect_referenced_ca
+            && let Some(group) = self.group_naming(name)
+        {
+            let text = format!("Enrollment group {group} refers to the certificate.");
+            return Err(ServiceError::new(409_000, "Conflict", "I-17", text));
+        }
+        self.change_certificates(|certificates| {
+            let current = certificates
+                .get(name)
+                .ok_or_else(|| ServiceError::dps_not_found(404_000, "Certificate"))?;
+            precondition
+                .check_delete(Some(&current.etag))
+                .map_err(|failed| ServiceError::dps_precondition(&failed))?;
+            certificates.remove(name);
+            Ok::<_, ServiceError>(())
+        })?;
+        self.env.events.emit(Event::CaCertificateDeleted {
+            name: name.as_str().into(),
+        });
+        Ok(())
+    }
+
+    fn change_certificate(
+        &self,
+        name: &CertificateName,
+        precondition: &Precondition,
+        work: impl FnOnce(&mut StoredCa) -> Result<(), ServiceError>,
+    ) -> Result<StoredCa, ServiceError> {
+        require_etag(precondition)?;
+        let now = self.env.clock.now_ms();
+        self.change_certificates(|certificates| {
+            let current = certificates
+                .get(name)
+                .ok_or_else(|| ServiceError::dps_not_found(404_000, "Certificate"))?;
+            precondition
+                .check_delete(Some(&current.etag))
+                .map_err(|failed| ServiceError::dps_precondition(&failed))?;
+            let mut next = current.clone();
+            work(&mut next)?;
+            next.etag = self.names.etag();
+            next.updated = now;
+            certificates.insert(name.clone(), next.clone());
+            Ok(next)
+        })
+    }
+
+    fn group_naming(&self, name: &CertificateName) -> Option<String> {
+        use linarite_core::dps::attestation::{AttestationMechanism, X509Attestation};
+        let names = |attestation: &AttestationMechanism| match attestation {
+            AttestationMechanism::X509(X509Attestation::CaReferences(slots)) => {
+                slots.iter().any(|(_, reference)| reference == name)
+            }
+            _ => false,
+        };
+        let groups = self.groups();
+        let group = groups.iter().find(|group| names(&group.attestation))?;
+        Some(group.enrollment_group_id.to_string())
+    }
+}
+
+fn require_etag(precondition: &Precondition) -> Result<(), ServiceError> {
+    match precondition {
+        Precondition::None => Err(ServiceError::new(
+            400_000,
+            "IfMatchMissing",
+            "R-D6",
+            "The header If-Match is required; send the certificate's etag.",
+        )),
+        Precondition::Any | Precondition::Match(_) => Ok(()),
+    }
+}
+
+fn unproven(text: &str) -> ServiceError {
+    ServiceError::new(400_000, "CertificateVerificationFailed", "R-D3", text)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}

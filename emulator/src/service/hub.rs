@@ -1,0 +1,85 @@
+//! One IoT Hub: what its services share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use linarite_core::hub::identity::DeviceStatus;
+use linarite_core::id::{DeviceId, HubHostName};
+use linarite_core::settings::Settings;
+use linarite_env::{Env, Event};
+use tokio::sync::Notify;
+
+use crate::error::ServiceError;
+use crate::names::Names;
+use crate::policy::Policy;
+use crate::store::devices::Devices;
+
+/// A hub. Its rules are in `core::hub`; its work is in the files beside this one.
+pub(crate) struct Hub {
+    pub(crate) host: HubHostName,
+    pub(crate) policy: Policy,
+    pub(super) env: Env,
+    pub(super) settings: Settings,
+    pub(super) names: Arc<Names>,
+    pub(super) devices: Devices,
+    /// Woken whenever a session opens or subscribes, for method calls that wait for one.
+    pub(super) connected: Notify,
+    name: Arc<str>,
+}
+
+impl Hub {
+    pub(crate) fn new(host: HubHostName, env: Env, settings: Settings, names: Arc<Names>) -> Self {
+        let rights = "RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect";
+        Self {
+            policy: Policy::generate("iothubowner", rights),
+            name: host.as_str().into(),
+            host,
+            env,
+            settings,
+            names,
+            devices: Devices::default(),
+            connected: Notify::new(),
+        }
+    }
+
+    /// The host name, as events carry it.
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// How many sessions and devices there are.
+    pub(crate) fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Stores a telemetry message (R-G17).
+    ///
+    /// # Errors
+    /// If the device is no longer there, which ends its session.
+    pub(crate) fn accept_telemetry(
+        &self,
+        device_id: &str,
+        properties: &[(String, String)],
+        _payload: &Bytes,
+    ) -> Result<(), ServiceError> {
+        let id = DeviceId::parse(device_id)?;
+        let now = self.env.clock.now_ms();
+        let enabled = self.devices.change(&id, |device| {
+            device.last_activity = Some(now);
+            device.identity.status == DeviceStatus::Enabled
+        });
+        if enabled != Some(true) {
+            return Err(ServiceError::device_not_found(device_id));
+        }
+        let message_id = properties
+            .iter()
+            .find(|(key, _)| key == "$.mid")
+            .map(|(_, value)| value.as_str().into());
+        self.env.events.emit(Event::TelemetryAccepted {
+            hub: self.name(),
+            device_id: device_id.into(),
+            message_id,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Who is connected: opening, taking over and ending sessions (R-G9, R-G13, R-E6 to R-E9).
+
+use std::sync::Arc;
+
+use linarite_core::hub::admission::{self, AdmissionError, PresentedCredential};
+use linarite_core::hub::identity::DeviceIdentity;
+use linarite_core::id::DeviceId;
+use linarite_env::Event;
+use linarite_env::event::{ConnectionId, Reason};
+
+use super::hub::Hub;
+use super::mailbox::{Command, Mailbox};
+use super::register::Shown;
+use crate::error::ServiceError;
+use crate::mqtt::connection::Ending;
+use crate::mqtt::topic::HubFilter;
+use crate::store::devices::LiveSession;
+
+/// A set of [`HubFilter`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subscriptions(u8);
+
+impl Subscriptions {
+    pub(crate) fn add(&mut self, filter: HubFilter) {
+        self.0 |= filter as u8;
+    }
+
+    pub(crate) fn remove(&mut self, filter: HubFilter) {
+        self.0 &= !(filter as u8);
+    }
+
+    pub(crate) fn has(self, filter: HubFilter) -> bool {
+        self.0 & filter as u8 != 0
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+}
+
+/// A device at the hub's door.
+pub(crate) struct Newcomer<'a> {
+    pub(crate) device_id: &'a str,
+    pub(crate) shown: Shown,
+    pub(crate) connection: ConnectionId,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Whether it wants nothing of an earlier session.
+    pub(crate) clean: bool,
+}
+
+/// A session that was opened.
+pub(crate) struct Opened {
+    pub(crate) session_present: bool,
+    pub(crate) subscriptions: Subscriptions,
+}
+
+impl Hub {
+    /// Judges a newcomer and, if it is let in, makes it the one session of its device.
+    ///
+    /// The judging and the take-over happen under the device's lock, so a credential that is
+    /// replaced at the same time decides either before or after, never in between.
+    pub(crate) fn open_session(&self, newcomer: Newcomer<'_>) -> Result<Opened, ServiceError> {
+        let presented = newcomer.shown.fingerprint();
+        let now = self.env.clock.now();
+        let resource = format!("{}/devices/{}", self.host, newcomer.device_id);
+        let judge = |identity: Option<&DeviceIdentity>| {
+            let credential = match &newcomer.shown {
+                Shown::Certificate(chain) => PresentedCredential::Certificate(chain),
+                Shown::Token(token) => PresentedCredential::Sas(token),
+                Shown::Nothing => PresentedCredential::None,
+            };
+            admission::admit(identity, credential, &resource, now).map(|_admitted| ())
+        };
+        let opened = match DeviceId::parse(newcomer.device_id) {
+            Err(error) => return Err(error.into()),
+            Ok(id) => self.devices.change(&id, |device| {
+                judge(Some(&device.identity))?;
+                let kept = device.kept.take().filter(|_| !newcomer.clean);
+                let subscriptions = kept.unwrap_or_default();
+                device.kept = (!newcomer.clean).then_some(subscriptions);
+                let now_ms = self.env.clock.now_ms();
+                device.connection_changed = Some(now_ms);
+                device.last_activity = Some(now_ms);
+                let live = LiveSession {
+                    connection: newcomer.connection,
+                    mailbox: Arc::clone(&newcomer.mailbox),
+                    subscriptions,
+                };
+                let replaced = device.live.replace(live);
+                Ok((
+                    Opened {
+                        session_present: kept.is_some(),
+                        subscriptions,
+                    },
+                    replaced,
+                ))
+            }),
+        };
+        // Nobody of that name: the same rules say so.
+        let opened = opened.unwrap_or_else(|| {
+            Err(judge(None).err().unwrap_or(AdmissionError::DeviceNotFound {
+                resource: resource.clone(),
+            }))
+        });
+        let (opened, replaced) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let error = ServiceError::from(&error);
+                self.env.events.emit(Event::SessionRefused {
+                    hub: self.name(),
+                    device_id: newcomer.device_id.into(),
+                    presented,
+                    reason: error.reason(),
+                });
+                return Err(error);
+            }
+        };
+        self.env.events.emit(Event::SessionOpened {
+            hub: self.name(),
+            device_id: newcomer.device_id.into(),
+            connection: newcomer.connection,
+            presented,
+        });
+        if let Some(old) = replaced {
+            let text = "a new connection of the same device took over".to_owned();
+            let reason = Reason {
+                rule: "R-G13",
+                code: 400_027,
+                text,
+            };
+            let _ = old.mailbox.put(Command::Close(reason));
+        }
+        self.connected.notify_waiters();
+        Ok(opened)
+    }
+
+    /// Forgets a session that ended, unless another one took its place.
+    pub(crate) fn close_session(&self, device_id: &str, connection: ConnectionId, ending: &Ending) {
+        if let Ok(id) = DeviceId::parse(device_id) {
+            self.devices.change(&id, |device| {
+                if device
+                    .live
+                    .as_ref()
+                    .is_some_and(|live| live.connection == connection)
+                {
+                    device.live = None;
+                    device.connection_changed = Some(self.env.clock.now_ms());
+                }
+            });
+        }
+        let reason = match ending {
+            Ending::Because(reason) => reason.clone(),
+            Ending::Disconnected => Reason {
+                rule: "R-G12",
+                code: 0,
+                text: "the device disconnected".to_owned(),
+            },
+        };
+        self.env.events.emit(Event::SessionClosed {
+            hub: self.name(),
+            device_id: device_id.into(),
+            connection,
+            reason,
+        });
+    }
+
+    /// Notes what a session subscribed to, for callers and for the next connection (W12).
+    pub(crate) fn remember_subscriptions(
+        &self,
+        device_id: &str,
+        connection: ConnectionId,
+        subscriptions: Subscriptions,
+    ) {
+        let Ok(id) = DeviceId::parse(device_id) else {
+            return;
+        };
+        self.devices.change(&id, |device| {
+            let Some(live) = &mut device.live else { return };
+            if live.connection == connection {
+                live.subscriptions = subscriptions;
+                if device.kept.is_some() {
+                    device.kept = Some(subscriptions);
+                }
+            }
+        });
+        self.connected.notify_waiters();
+    }
+}

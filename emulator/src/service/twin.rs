@@ -1,0 +1,162 @@
+//! Device twins: what the device and the back end read and write (behaviour G.4).
+
+use bytes::Bytes;
+use linarite_core::hub::twin::{DeviceTwin, TwinError};
+use linarite_core::id::{DeviceId, ETag, Precondition};
+use linarite_env::Event;
+use serde_json::Value;
+
+use super::hub::Hub;
+use super::mailbox::Command;
+use super::registry::DeviceView;
+use crate::error::ServiceError;
+use crate::mqtt::topic::HubFilter;
+use crate::names::rfc3339;
+
+/// What a back end writes to a twin; an absent section stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TwinDraft {
+    pub(crate) tags: Option<Value>,
+    pub(crate) desired: Option<Value>,
+}
+
+/// A twin as the back end reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct TwinView {
+    pub(crate) device: DeviceView,
+    pub(crate) twin: DeviceTwin,
+}
+
+impl Hub {
+    /// The device's view of its twin, as JSON.
+    pub(crate) fn twin_for_device(&self, device_id: &str) -> Result<Bytes, ServiceError> {
+        let id = DeviceId::parse(device_id)?;
+        let view = self.devices.read(&id, |device| device.twin.device_view());
+        let view = view.ok_or_else(|| ServiceError::device_not_found(device_id))?;
+        Ok(Bytes::from(view.to_string()))
+    }
+
+    /// Merges a device's patch into its reported properties; gives their new version.
+    pub(crate) fn patch_reported(
+        &self,
+        device_id: &str,
+        patch: &Value,
+    ) -> Result<u64, ServiceError> {
+        let id = DeviceId::parse(device_id)?;
+        let now = rfc3339(self.env.clock.now_ms());
+        let version = self
+            .devices
+            .change(&id, |device| device.twin.patch_reported(patch, &now))
+            .ok_or_else(|| ServiceError::device_not_found(device_id))?
+            .map_err(|error| refused(&error))?;
+        self.env.events.emit(Event::TwinChanged {
+            hub: self.name(),
+            device_id: device_id.into(),
+            reported: true,
+            version,
+        });
+        Ok(version)
+    }
+
+    /// The twin of a device, for the back end.
+    pub(crate) fn twin(&self, id: &DeviceId) -> Result<TwinView, ServiceError> {
+        let device = self.device(id);
+        let twin = self.devices.read(id, |device| device.twin.clone());
+        match (device, twin) {
+            (Some(device), Some(twin)) => Ok(TwinView { device, twin }),
+            _ => Err(ServiceError::device_not_found(id.as_str())),
+        }
+    }
+
+    /// Writes tags and desired properties: merged (PATCH) or whole (PUT), as R-G21 says, and tells
+    /// a connected device that asked for it.
+    pub(crate) fn write_twin(
+        &self,
+        id: &DeviceId,
+        precondition: &Precondition,
+        draft: &TwinDraft,
+        merge: bool,
+    ) -> Result<TwinView, ServiceError> {
+        let now = rfc3339(self.env.clock.now_ms());
+        let etag = self.names.etag();
+        let written = self.devices.change(id, |device| {
+            check_twin(precondition, &device.identity.etag)?;
+            // On a copy, so that a section refused leaves the other one unwritten too.
+            let mut twin = device.twin.clone();
+            let changed = write_sections(&mut twin, draft, merge, &now)?;
+            device.twin = twin;
+            device.identity.etag = etag;
+            let listener = device
+                .live
+                .as_ref()
+                .filter(|live| live.subscriptions.has(HubFilter::DesiredChanges))
+                .map(|live| std::sync::Arc::clone(&live.mailbox));
+            Ok::<_, ServiceError>((changed, listener))
+        });
+        let (changed, listener) =
+            written.ok_or_else(|| ServiceError::device_not_found(id.as_str()))??;
+        if let (Some((version, patch)), Some(mailbox)) = (&changed, listener) {
+            let patch = Bytes::from(patch.to_string());
+            let _ = mailbox.put(Command::DesiredChanged {
+                version: *version,
+                patch,
+            });
+        }
+        if let Some((version, _)) = changed {
+            self.env.events.emit(Event::TwinChanged {
+                hub: self.name(),
+                device_id: id.as_str().into(),
+                reported: false,
+                version,
+            });
+        }
+        self.twin(id)
+    }
+}
+
+/// Gives the new version of the desired properties and what to tell the device, if they changed.
+fn write_sections(
+    twin: &mut DeviceTwin,
+    draft: &TwinDraft,
+    merge: bool,
+    now: &str,
+) -> Result<Option<(u64, Value)>, ServiceError> {
+    if let Some(tags) = &draft.tags {
+        let written = if merge {
+            twin.patch_tags(tags, now)
+        } else {
+            twin.replace_tags(tags, now)
+        };
+        written.map_err(|error| refused(&error))?;
+    }
+    let Some(desired) = &draft.desired else {
+        return Ok(None);
+    };
+    let written = if merge {
+        twin.patch_desired(desired, now)
+    } else {
+        twin.replace_desired(desired, now)
+    };
+    let version = written.map_err(|error| refused(&error))?;
+    let mut told = if merge {
+        desired.clone()
+    } else {
+        Value::Object(twin.desired().clone())
+    };
+    if let Value::Object(members) = &mut told {
+        members.retain(|key, _| !key.starts_with('$'));
+        members.insert("$version".to_owned(), version.into());
+    }
+    Ok(Some((version, told)))
+}
+
+fn check_twin(precondition: &Precondition, current: &ETag) -> Result<(), ServiceError> {
+    precondition.check_delete(Some(current)).map_err(|_| {
+        let text = "Precondition failed: the etag in If-Match is not that of the twin.";
+        ServiceError::new(412_001, "PreconditionFailed", "R-G22", text)
+    })
+}
+
+fn refused(error: &TwinError) -> ServiceError {
+    ServiceError::new(400_004, "ArgumentInvalid", "R-G20", error.to_string())
+}

@@ -1,0 +1,8 @@
+//! What the services remember, in memory.
+//!
+//! Locks are held for lookups and small writes, never across an `await`. Where two are needed
+//! the order is: enrollments and certificates, registration, device.
+
+pub(crate) mod book;
+pub(crate) mod devices;
+pub(crate) mod registrations;

@@ -1,0 +1,221 @@
+//! What DPS has written down: enrollments and CA certificates.
+//!
+//! Groups and CA certificates are few and read by every registration, so readers take a
+//! snapshot of both at once. Individual enrollments are many and looked up one at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use dashmap::DashMap;
+use linarite_core::certificate::Certificate;
+use linarite_core::certificate::path::{CaCertificate, CaStore};
+use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use linarite_core::id::{CertificateName, ETag, RegistrationId};
+use linarite_core::settings::Settings;
+use linarite_env::{Env, UnixMillis};
+
+use crate::names::Names;
+
+/// A CA certificate with what the management API tells of it (R-D1).
+#[derive(Clone, Debug)]
+pub(crate) struct StoredCa {
+    pub(crate) name: CertificateName,
+    pub(crate) certificate: Certificate,
+    pub(crate) verified: bool,
+    pub(crate) etag: ETag,
+    pub(crate) created: UnixMillis,
+    pub(crate) updated: UnixMillis,
+    /// The code whose signature proves possession, once asked for (R-D3).
+    pub(crate) verification_code: Option<String>,
+}
+
+/// Groups and CA certificates as one registration sees them.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) groups: Arc<[Arc<EnrollmentGroup>]>,
+    pub(crate) ca_store: Arc<CaStore>,
+}
+
+/// See the module's page.
+pub(crate) struct Book {
+    pub(crate) env: Env,
+    pub(crate) names: Arc<Names>,
+    pub(crate) settings: Settings,
+    individuals: DashMap<RegistrationId, Arc<IndividualEnrollment>>,
+    shared: RwLock<Shared>,
+    owners: Mutex<HashMap<[u8; 32], Owner>>,
+}
+
+/// Which entry a certificate sits in (R-A6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Individual(String),
+    Group(String),
+}
+
+#[derive(Default)]
+struct Shared {
+    groups: BTreeMap<String, Arc<EnrollmentGroup>>,
+    certificates: BTreeMap<CertificateName, StoredCa>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Book {
+    pub(crate) fn new(env: Env, names: Arc<Names>, settings: Settings) -> Self {
+        Self {
+            env,
+            names,
+            settings,
+            individuals: DashMap::new(),
+            shared: RwLock::new(Shared::default()),
+            owners: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Groups and CA certificates at this moment.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        match &shared.snapshot {
+            Some(snapshot) => snapshot.clone(),
+            None => shared.take_snapshot(),
+        }
+    }
+
+    /// The individual enrollment of that id, whatever its case (R-A3).
+    pub(crate) fn individual(&self, id: &RegistrationId) -> Option<Arc<IndividualEnrollment>> {
+        self.individuals.get(id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// Writes or removes an individual enrollment under its lock: `work` gives what becomes of it.
+    pub(crate) fn change_individual<T, E>(
+        &self,
+        id: &RegistrationId,
+        work: impl FnOnce(
+            Option<&Arc<IndividualEnrollment>>,
+        ) -> Result<(Option<Arc<IndividualEnrollment>>, T), E>,
+    ) -> Result<T, E> {
+        use dashmap::mapref::entry::Entry;
+        match self.individuals.entry(id.clone()) {
+            Entry::Occupied(mut occupied) => {
+                let (next, result) = work(Some(occupied.get()))?;
+                match next {
+                    Some(next) => {
+                        occupied.insert(next);
+                    }
+                    None => {
+                        occupied.remove();
+                    }
+                }
+                Ok(result)
+            }
+            Entry::Vacant(vacant) => {
+                let (next, result) = work(None)?;
+                if let Some(next) = next {
+                    vacant.insert(next);
+                }
+                Ok(result)
+            }
+        }
+    }
+
+    /// All individual enrollments in the order of their ids.
+    pub(crate) fn individuals(&self) -> Vec<Arc<IndividualEnrollment>> {
+        let mut all: Vec<_> = self
+            .individuals
+            .iter()
+            .map(|entry| Arc::clone(&entry))
+            .collect();
+        all.sort_unstable_by(|a, b| a.registration_id.cmp(&b.registration_id));
+        all
+    }
+
+    pub(crate) fn individual_count(&self) -> usize {
+        self.individuals.len()
+    }
+
+    /// The group of that id.
+    pub(crate) fn group(&self, key: &str) -> Option<Arc<EnrollmentGroup>> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        shared.groups.get(key).cloned()
+    }
+
+    /// All groups in the order of their ids.
+    pub(crate) fn groups(&self) -> Vec<Arc<EnrollmentGroup>> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        shared.groups.values().cloned().collect()
+    }
+
+    /// Works on the groups; whatever `work` leaves is what the next snapshot shows.
+    pub(crate) fn change_groups<T>(
+        &self,
+        work: impl FnOnce(&mut BTreeMap<String, Arc<EnrollmentGroup>>) -> T,
+    ) -> T {
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut shared.groups);
+        shared.snapshot = Some(shared.take_snapshot());
+        result
+    }
+
+    /// Works on the CA certificates; whatever `work` leaves is what the next snapshot shows.
+    pub(crate) fn change_certificates<T>(
+        &self,
+        work: impl FnOnce(&mut BTreeMap<CertificateName, StoredCa>) -> T,
+    ) -> T {
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut shared.certificates);
+        shared.snapshot = Some(shared.take_snapshot());
+        result
+    }
+
+    /// All CA certificates in the order of their names.
+    pub(crate) fn certificates(&self) -> Vec<StoredCa> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        shared.certificates.values().cloned().collect()
+    }
+
+    /// Moves ownership of certificates from what an entry held to what it is to hold.
+    ///
+    /// # Errors
+    /// The other entry that already holds one of `after` (R-A6); then nothing changes.
+    pub(crate) fn own(
+        &self,
+        owner: &Owner,
+        before: &[&Certificate],
+        after: &[&Certificate],
+    ) -> Result<(), Owner> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        for certificate in after {
+            match owners.get(&certificate.fingerprint()) {
+                Some(other) if other != owner => return Err(other.clone()),
+                _ => {}
+            }
+        }
+        for certificate in before {
+            owners.remove(&certificate.fingerprint());
+        }
+        for certificate in after {
+            owners.insert(certificate.fingerprint(), owner.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn take_snapshot(&self) -> Snapshot {
+        let mut store = CaStore::new();
+        for (name, stored) in &self.certificates {
+            let certificate = stored.certificate.clone();
+            store.insert(
+                name.clone(),
+                CaCertificate {
+                    certificate,
+                    verified: stored.verified,
+                },
+            );
+        }
+        Snapshot {
+            groups: self.groups.values().cloned().collect(),
+            ca_store: Arc::new(store),
+        }
+    }
+}
