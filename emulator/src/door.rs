@@ -63,6 +63,8 @@ pub struct Addresses {
     pub mqtt: SocketAddr,
     /// HTTPS.
     pub https: SocketAddr,
+    /// The admin listener, plain HTTP.
+    pub admin: SocketAddr,
 }
 
 /// A DPS with its hubs. Cheap to clone; clones are the same emulator.
@@ -232,6 +234,7 @@ impl Emulator {
             (Err(_), Some(port)) => self.bind(port).await?,
             (Err(error), None) => return Err(error),
         };
+        let admin = self.bind(listen.admin).await?;
         let bind_error = |source| StartError::Bind {
             address: listen.address,
             port: 0,
@@ -240,7 +243,18 @@ impl Emulator {
         let addresses = Addresses {
             mqtt: mqtt.local_addr().map_err(bind_error)?,
             https: https.local_addr().map_err(bind_error)?,
+            admin: admin.local_addr().map_err(bind_error)?,
         };
+        let admin_routes = crate::admin::router(Arc::clone(&self.ca_pem));
+        let cancelled = self.services.cancel.clone().cancelled_owned();
+        self.services.tasks.spawn(async move {
+            let served = axum::serve(admin, admin_routes)
+                .with_graceful_shutdown(cancelled)
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
         self.services
             .tasks
             .spawn(self.clone().accept_all(mqtt, Door::Mqtt));

@@ -6,6 +6,7 @@
 //!
 //! Absent on purpose: reading the environment, reading the clock, deciding anything.
 
+mod admin;
 pub mod config;
 mod door;
 pub mod error;

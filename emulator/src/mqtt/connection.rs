@@ -202,7 +202,7 @@ impl Session {
         }
     }
 
-    fn keep_alive(&self) -> Option<Duration> {
+    fn keep_alive(&self) -> Duration {
         match self {
             Self::Dps(session) => session.keep_alive(),
             Self::Hub(session) => session.keep_alive(),
@@ -255,7 +255,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let keep_alive = session.keep_alive();
-    let silence = tokio::time::sleep(keep_alive.unwrap_or(Duration::from_secs(3600)));
+    let silence = tokio::time::sleep(keep_alive);
     tokio::pin!(silence);
     loop {
         if !out.is_empty()
@@ -267,15 +267,13 @@ where
             biased;
             command = session.command() => Turn::Obey(command),
             read = reader.next(stream) => Turn::Read(read),
-            () = &mut silence, if keep_alive.is_some() => Turn::Silent,
+            () = &mut silence => Turn::Silent,
         };
         let step = match turn {
             Turn::Obey(command) => session.obey(command, out),
             Turn::Read(Ok(Some(Packet::Disconnect))) => return Ending::Disconnected,
             Turn::Read(Ok(Some(packet))) => {
-                if let Some(allowed) = keep_alive {
-                    silence.as_mut().reset(Instant::now() + allowed);
-                }
+                silence.as_mut().reset(Instant::now() + keep_alive);
                 session.handle(packet, out)
             }
             Turn::Read(Ok(None)) => Err(Ending::because(

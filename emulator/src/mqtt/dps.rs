@@ -16,7 +16,7 @@ use super::connection::{Ending, Refused};
 use super::outbox::Outbox;
 use super::topic::{DPS_RESPONSES, DpsPublish, dps_response};
 use crate::error::ServiceError;
-use crate::limits::FILTERS_PER_SUBSCRIBE_MAX;
+use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_SERVER_MAX};
 use crate::service::Services;
 use crate::service::register::Shown;
 use crate::tls::peer::PeerIdentity;
@@ -27,7 +27,7 @@ pub(crate) struct DpsSession {
     services: Arc<Services>,
     registration_id: Arc<str>,
     shown: Shown,
-    keep_alive: Option<Duration>,
+    keep_alive: Duration,
     /// At which QoS answers are wanted; `None` before the subscription.
     answers: Option<QoS>,
 }
@@ -70,12 +70,12 @@ impl DpsSession {
             services: Arc::clone(services),
             registration_id: registration_id.into(),
             shown,
-            keep_alive: one_and_a_half(connect.keep_alive),
+            keep_alive: session_silence(connect.keep_alive),
             answers: None,
         })
     }
 
-    pub(super) fn keep_alive(&self) -> Option<Duration> {
+    pub(super) fn keep_alive(&self) -> Duration {
         self.keep_alive
     }
 
@@ -222,8 +222,11 @@ pub(super) fn shown(connect: &Connect, peer: PeerIdentity) -> Result<Shown, Refu
     }
 }
 
-/// The silence after which a session ends (R-G14); `None` if the client asked for no keep-alive.
-pub(super) fn one_and_a_half(keep_alive_seconds: u16) -> Option<Duration> {
-    (keep_alive_seconds > 0)
-        .then(|| Duration::from_millis(u64::from(keep_alive_seconds).saturating_mul(1500)))
+/// The silence after which a session ends (R-G14): one and a half times the keep-alive, and the
+/// server's longest for a client that asks for none or for a longer one.
+pub(super) fn session_silence(keep_alive_seconds: u16) -> Duration {
+    if keep_alive_seconds == 0 {
+        return KEEP_ALIVE_SERVER_MAX;
+    }
+    Duration::from_millis(u64::from(keep_alive_seconds) * 1500).min(KEEP_ALIVE_SERVER_MAX)
 }

@@ -13,13 +13,13 @@ use rmqtt_codec::v3::{Connect, ConnectAckReason, LastWill, Packet};
 use tokio::sync::oneshot;
 
 use super::connection::{Ending, Refused};
-use super::dps::{one_and_a_half, refused, shown};
+use super::dps::{refused, session_silence, shown};
 use super::outbox::Outbox;
 use super::topic::{
     HubFilter, HubPublish, desired_change, is_telemetry, method_request, twin_response,
 };
 use crate::error::ServiceError;
-use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_SERVER_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, MAILBOX_MAX, SUBSCRIPTIONS_MAX};
 use crate::service::Services;
 use crate::service::hub::Hub;
 use crate::service::mailbox::{Command, Mailbox, MethodAnswer};
@@ -102,18 +102,13 @@ impl HubSession {
             )
         })?;
         out.connack(ConnectAckReason::ConnectionAccepted, opened.session_present);
-        // A client that asks for no keep-alive, or too long a one, gets the server's (R-G14).
-        let keep_alive = one_and_a_half(connect.keep_alive)
-            .map_or(KEEP_ALIVE_SERVER_MAX, |asked| {
-                asked.min(KEEP_ALIVE_SERVER_MAX)
-            });
         Ok(Self {
             services: Arc::clone(services),
             hub,
             device_id: device_id.into(),
             connection,
             mailbox,
-            keep_alive,
+            keep_alive: session_silence(connect.keep_alive),
             subscriptions: opened.subscriptions,
             will: connect.last_will.clone().map(Box::new),
             calls: Vec::new(),
@@ -121,8 +116,8 @@ impl HubSession {
         })
     }
 
-    pub(super) fn keep_alive(&self) -> Option<Duration> {
-        Some(self.keep_alive)
+    pub(super) fn keep_alive(&self) -> Duration {
+        self.keep_alive
     }
 
     pub(super) fn mailbox(&self) -> &Mailbox {
@@ -182,10 +177,11 @@ impl HubSession {
                 payload,
                 answer,
             } => {
-                // Without a subscription the sender is dropped, which the caller sees (R-G25).
-                if self.subscriptions.has(HubFilter::Methods) {
+                self.calls.retain(|(_, waiting)| !waiting.is_closed());
+                // Without a subscription, or with too many calls open, the sender is dropped,
+                // which the caller sees as no answer (R-G25).
+                if self.subscriptions.has(HubFilter::Methods) && self.calls.len() < MAILBOX_MAX {
                     self.last_call += 1;
-                    self.calls.retain(|(_, waiting)| !waiting.is_closed());
                     self.calls.push((self.last_call, answer));
                     let topic = method_request(&name, self.last_call);
                     out.publish(topic, QoS::AtMostOnce, payload)?;
