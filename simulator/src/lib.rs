@@ -1,1 +1,22 @@
 //! A fleet of virtual X.509 devices that rolls its certificates and is judged.
+
+pub mod checker;
+pub mod command;
+pub mod device;
+mod driver;
+pub mod endpoint;
+pub mod firmware;
+pub mod fleet;
+pub mod lab;
+pub mod observation;
+pub mod operator;
+pub mod pki;
+pub mod plan;
+pub mod probe;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod service_client;
+pub mod tls;
+pub mod wire;

@@ -1,2 +1,46 @@
 //! The command `linarite`.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use linarite::command::pki;
+use linarite::command::run::{self, RunArgs};
+use linarite::command::up::{self, UpArgs};
+use linarite::command::{Exit, fails};
+use tracing_subscriber::EnvFilter;
+
+/// A local Azure DPS and IoT Hub, and a fleet of X.509 devices that rolls its certificates
+/// against them.
+#[derive(Debug, Parser)]
+#[command(name = "linarite", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios of a certificate rollover and give a verdict
+    Run(RunArgs),
+    /// Serve DPS and hubs on real ports until interrupted
+    Up(UpArgs),
+    /// Make certificates as files, and show what is in such files
+    Pki(pki::Args),
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    // clap ends the process with 2 for bad usage, which is our code for it as well.
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args).into(),
+        Command::Up(args) => up::up(&args).into(),
+        Command::Pki(args) => match pki::execute(args) {
+            Ok(()) => Exit::AsExpected.into(),
+            Err(error) => fails(Exit::Usage, &format!("{error:#}")).into(),
+        },
+    }
+}

@@ -1,0 +1,163 @@
+//! Judges a run: did any device lose service, was a message lost, was a retired certificate
+//! still good for something.
+//!
+//! A [`Ledger`] hears both halves: what devices observe and what the emulator reports. It joins
+//! them by device, keeps a bounded record of each, and gives [`Findings`] in the end. It knows
+//! nothing of how either side works; what a certificate *ought* to be good for it is told by
+//! the operator's side.
+
+mod device;
+mod judge;
+mod messages;
+mod retired;
+mod state;
+mod timeline;
+mod trace;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use linarite_env::{Events, Stamped, UnixMillis};
+
+pub use judge::{Check, Downtime, Findings, MessageTotals, Offence, Registrations};
+pub use timeline::{Counts, TimelinePoint};
+
+use crate::observation::{DeviceIndex, Generation, Observation, Observer};
+use state::State;
+
+/// The checks by name, each with its letter in the definition of zero downtime.
+pub const CHECKS: [(&str, &str); 6] = [
+    ("never-stranded", "a"),
+    ("gap-within-budget", "b"),
+    ("messages-arrive-once", "c"),
+    ("retired-credentials-refused", "d"),
+    ("ends-on-new-certificate", "e"),
+    ("fleet-took-part", ""),
+];
+
+/// What a run is measured by. All moments are on the run's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Start of the run; reported times count from here.
+    pub origin: UnixMillis,
+    /// From when on zero downtime is asked for.
+    pub roll_from: UnixMillis,
+    /// When the run ends.
+    pub end: UnixMillis,
+    /// Longest wait between sessions while awake, in milliseconds.
+    pub gap_budget_ms: i64,
+    /// The generation every device must end on.
+    pub newest: Generation,
+    /// How far two tasks' reports of one moment may be apart, in milliseconds; 0 on a paused
+    /// clock.
+    pub grace_ms: i64,
+    /// How long before the end a message may be offered without being acknowledged, in
+    /// milliseconds.
+    pub settle_ms: i64,
+}
+
+/// The names a device may go by.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Its registration id.
+    pub registration_id: Arc<str>,
+    /// Common names of its certificates where they differ from that.
+    pub others: Vec<String>,
+}
+
+/// What became of one attempt to use a certificate that ought to be worthless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditOutcome {
+    /// It was let in.
+    Accepted,
+    /// It was refused.
+    Refused,
+    /// No answer came, so nothing is known.
+    Unanswered(String),
+}
+
+/// A glance at the fleet for the progress line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Milliseconds since the start of the run.
+    pub elapsed_ms: i64,
+    /// Devices with an open session.
+    pub connected: u32,
+    /// Of these, with the newest generation.
+    pub on_newest: u32,
+    /// Refusals by DPS and the hubs so far.
+    pub refused: u64,
+}
+
+/// Hears everything and forgets nothing that matters. Its memory per device is bounded.
+pub struct Ledger {
+    state: Mutex<State>,
+}
+
+impl Ledger {
+    /// A ledger for devices in the order of their indexes.
+    #[must_use]
+    pub fn new(terms: Terms, devices: &[Names]) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State::new(terms, devices)),
+        })
+    }
+
+    /// Measures by `terms` from now on: for a run whose start had to be put off.
+    pub fn put_off(&self, terms: Terms) {
+        self.lock().terms = terms;
+    }
+
+    /// Listens to the emulator from now on.
+    pub fn listen(self: &Arc<Self>, events: &Events) {
+        let ledger = Arc::clone(self);
+        events.listen(move |stamped| ledger.hear(stamped));
+    }
+
+    /// Takes note of one event of the emulator.
+    pub fn hear(&self, stamped: &Stamped) {
+        self.lock().hear(stamped);
+    }
+
+    /// Takes note that, from `at` on, DPS ought to admit exactly these generations.
+    pub fn admits(&self, at: UnixMillis, generations: &BTreeSet<Generation>) {
+        self.lock().retired.admits(at, generations);
+    }
+
+    /// Takes note of an attempt with a certificate of `generation` on behalf of nobody.
+    pub fn audited(
+        &self,
+        device: DeviceIndex,
+        generation: Generation,
+        place: &'static str,
+        at: UnixMillis,
+        outcome: AuditOutcome,
+    ) {
+        self.lock().audited(device, generation, place, at, outcome);
+    }
+
+    /// How the fleet is doing.
+    #[must_use]
+    pub fn glance(&self) -> Glance {
+        self.lock().glance()
+    }
+
+    /// The verdict at `end`, after which nothing more should be heard.
+    #[must_use]
+    pub fn judge(&self, end: UnixMillis) -> Findings {
+        judge::judge(&mut self.lock(), end)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Ledger {
+    fn observe(&self, device: DeviceIndex, at: UnixMillis, observation: Observation) {
+        self.lock().observe(device, at, &observation);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,602 @@
+//! The ledger's books: each observation and event finds its device and changes its record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use linarite_env::event::Fingerprint;
+use linarite_env::{Event, Stamped, UnixMillis};
+
+use super::device::{Device, Held};
+use super::retired::{Misuse, Retired};
+use super::timeline::{Standing, Timeline};
+use super::trace::Trace;
+use super::{AuditOutcome, Glance, Names, Registrations, Terms};
+use crate::observation::{DeviceIndex, Generation, Observation};
+
+/// What is known of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) device: u32,
+    pub(super) generation: Generation,
+    pub(super) not_after: i64,
+}
+
+pub(super) struct State {
+    pub(super) terms: Terms,
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) devices: Vec<Device>,
+    pub(super) retired: Retired,
+    pub(super) timeline: Timeline,
+    pub(super) trace: Trace,
+    pub(super) registrations: Registrations,
+    pub(super) unmatched_messages: u64,
+    pub(super) seen_in_roll: bool,
+    by_name: HashMap<String, u32>,
+    by_fingerprint: HashMap<Fingerprint, Known>,
+    refused: u64,
+    latest: i64,
+}
+
+impl State {
+    pub(super) fn new(terms: Terms, names: &[Names]) -> Self {
+        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let mut by_name = HashMap::new();
+        for (index, names) in (0..count).zip(names) {
+            by_name.insert(names.registration_id.to_lowercase(), index);
+            for other in &names.others {
+                by_name.insert(other.to_lowercase(), index);
+            }
+        }
+        Self {
+            terms,
+            names: names
+                .iter()
+                .map(|names| Arc::clone(&names.registration_id))
+                .collect(),
+            devices: names.iter().map(|_| Device::new(terms.origin.0)).collect(),
+            retired: Retired::default(),
+            timeline: Timeline::new(count),
+            trace: Trace::new(names.len()),
+            registrations: Registrations::default(),
+            unmatched_messages: 0,
+            seen_in_roll: false,
+            by_name,
+            by_fingerprint: HashMap::new(),
+            refused: 0,
+            latest: terms.origin.0,
+        }
+    }
+
+    pub(super) fn glance(&self) -> Glance {
+        let connected = &self.timeline.now.connected;
+        let newest = self.terms.newest.0.saturating_sub(1) as usize;
+        Glance {
+            elapsed_ms: self.latest - self.terms.origin.0,
+            connected: connected.iter().sum(),
+            on_newest: connected.get(newest).copied().unwrap_or(0),
+            refused: self.refused,
+        }
+    }
+
+    /// Changes one device's record at `at`, and lets the time before count as it was.
+    fn change(&mut self, device: u32, at: i64, apply: impl FnOnce(&mut Device)) {
+        let Some(record) = self.devices.get_mut(device as usize) else {
+            return;
+        };
+        record.advance(at, &self.terms);
+        let before = standing(record);
+        apply(record);
+        record.settle(at, &self.terms);
+        let after = standing(record);
+        self.timeline.moves(at - self.terms.origin.0, before, after);
+        self.latest = self.latest.max(at);
+    }
+
+    pub(super) fn observe(&mut self, device: DeviceIndex, at: UnixMillis, what: &Observation) {
+        let since = at.since(self.terms.origin);
+        self.trace
+            .observed(device.0, since, &observation_line(what));
+        self.seen_in_roll |= at >= self.terms.roll_from;
+        match what {
+            Observation::RegistrationSucceeded { .. } => self.registrations.succeeded += 1,
+            Observation::RegistrationFailed { status: 429, .. } => {
+                self.registrations.throttled += 1;
+            }
+            Observation::RegistrationFailed { .. } => self.registrations.failed += 1,
+            Observation::CredentialStored {
+                generation,
+                fingerprint,
+                not_after,
+                ..
+            } => {
+                let known = Known {
+                    device: device.0,
+                    generation: *generation,
+                    not_after: *not_after,
+                };
+                self.by_fingerprint.insert(Fingerprint(*fingerprint), known);
+            }
+            _ => {}
+        }
+        let newest = self.terms.newest;
+        self.change(device.0, at.0, |record| observe(record, at.0, what, newest));
+    }
+
+    pub(super) fn hear(&mut self, stamped: &Stamped) {
+        let at = stamped.at;
+        let subject = self.subject(&stamped.event);
+        if let Some(line) = self.event_line(&stamped.event) {
+            self.trace
+                .reported(subject, at.since(self.terms.origin), &line);
+        }
+        if let Event::SessionRefused { .. } | Event::RegistrationRefused { .. } = &stamped.event {
+            self.refused += 1;
+        }
+        self.watch_retired(at, subject, &stamped.event);
+        let Some(device) = subject else {
+            self.unmatched_messages +=
+                u64::from(matches!(stamped.event, Event::TelemetryAccepted { .. }));
+            return;
+        };
+        let newest = self.terms.newest;
+        self.change(device, at.0, |record| {
+            hear(record, at.0, &stamped.event, newest)
+        });
+    }
+
+    /// The device an event is about: by its certificate if one was shown, else by name.
+    fn subject(&self, event: &Event) -> Option<u32> {
+        let named = |name: &str| self.by_name.get(&name.to_lowercase()).copied();
+        let shown = |presented: &Option<Fingerprint>, name: &str| {
+            let known = presented.and_then(|shown| self.by_fingerprint.get(&shown));
+            known.map(|known| known.device).or_else(|| named(name))
+        };
+        match event {
+            Event::RegistrationAccepted {
+                registration_id,
+                presented,
+            }
+            | Event::RegistrationRefused {
+                registration_id,
+                presented,
+                ..
+            }
+            | Event::DeviceAssigned {
+                registration_id,
+                presented,
+                ..
+            } => shown(presented, registration_id),
+            Event::SessionOpened {
+                device_id,
+                presented,
+                ..
+            }
+            | Event::SessionRefused {
+                device_id,
+                presented,
+                ..
+            } => shown(presented, device_id),
+            Event::RegistrationEnded {
+                registration_id, ..
+            }
+            | Event::RegistrationDeleted { registration_id } => named(registration_id),
+            Event::EnrollmentWritten {
+                id, group: false, ..
+            }
+            | Event::EnrollmentDeleted { id, group: false } => named(id),
+            Event::IdentityCreated { device_id, .. }
+            | Event::IdentityUpdated { device_id, .. }
+            | Event::IdentityDeleted { device_id, .. }
+            | Event::SessionClosed { device_id, .. }
+            | Event::MethodAnswered { device_id, .. }
+            | Event::MethodFailed { device_id, .. }
+            | Event::TwinChanged { device_id, .. } => named(device_id),
+            Event::TelemetryAccepted {
+                device_id,
+                message_id,
+                ..
+            } => {
+                let sender = message_id.as_deref().and_then(|id| id.rsplit_once('-'));
+                named(device_id).or_else(|| sender.and_then(|(name, _)| named(name)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Holds certificates that ought to be worthless against what happened to them.
+    fn watch_retired(&mut self, at: UnixMillis, device: Option<u32>, event: &Event) {
+        match event {
+            Event::SessionOpened {
+                hub,
+                device_id,
+                presented: Some(shown),
+                ..
+            } => {
+                if let Some((device, rule, since)) =
+                    self.worthless_at_hub(at, device, (hub, device_id), *shown)
+                    && at.0 > since + self.terms.grace_ms
+                {
+                    let what = format!("{} opened a session at {hub}", self.generation(*shown));
+                    self.retired.accept(Misuse {
+                        device,
+                        at: at.0,
+                        rule,
+                        what,
+                    });
+                }
+            }
+            Event::SessionRefused {
+                hub,
+                device_id,
+                presented: Some(shown),
+                ..
+            } => {
+                let worthless = self.worthless_at_hub(at, device, (hub, device_id), *shown);
+                self.retired.refused += u64::from(worthless.is_some());
+            }
+            Event::DeviceAssigned {
+                presented: Some(shown),
+                ..
+            } => {
+                let accepted = device
+                    .and_then(|device| self.devices[device as usize].accepted_at)
+                    .map_or(at, UnixMillis);
+                if let Some((device, rule, since)) = self.worthless_at_dps(accepted, *shown)
+                    && accepted.0 > since + self.terms.grace_ms
+                {
+                    let what = format!("{} was assigned a hub by DPS", self.generation(*shown));
+                    self.retired.accept(Misuse {
+                        device,
+                        at: at.0,
+                        rule,
+                        what,
+                    });
+                }
+            }
+            Event::RegistrationRefused {
+                presented: Some(shown),
+                ..
+            } => {
+                self.retired.refused += u64::from(self.worthless_at_dps(at, *shown).is_some());
+            }
+            _ => {}
+        }
+    }
+
+    /// The rule by which a hub ought to refuse a certificate that it once took, and since when.
+    fn worthless_at_hub(
+        &self,
+        at: UnixMillis,
+        device: Option<u32>,
+        (hub, device_id): (&str, &str),
+        shown: Fingerprint,
+    ) -> Option<(u32, &'static str, i64)> {
+        let device = device?;
+        let identity = self
+            .devices
+            .get(device as usize)?
+            .identity(hub, device_id)?;
+        if !identity.accepts(shown) {
+            let once = identity.past.contains(&shown) || identity.thumbprints.contains(&shown);
+            let rule = if identity.exists && identity.enabled {
+                "R-B21"
+            } else {
+                "R-E7"
+            };
+            return once.then_some((device, rule, identity.changed_at));
+        }
+        self.expired(at, shown).map(|since| (device, "R-G7", since))
+    }
+
+    fn worthless_at_dps(
+        &self,
+        at: UnixMillis,
+        shown: Fingerprint,
+    ) -> Option<(u32, &'static str, i64)> {
+        let known = self.by_fingerprint.get(&shown)?;
+        if let Some(since) = self.retired.at_dps_since(known.generation) {
+            return Some((known.device, "R-A15", since.0));
+        }
+        self.expired(at, shown)
+            .map(|since| (known.device, "R-A20", since))
+    }
+
+    fn expired(&self, at: UnixMillis, shown: Fingerprint) -> Option<i64> {
+        let known = self.by_fingerprint.get(&shown)?;
+        (at.seconds().0 > known.not_after).then_some((known.not_after + 1) * 1000)
+    }
+
+    pub(super) fn audited(
+        &mut self,
+        device: DeviceIndex,
+        generation: Generation,
+        place: &'static str,
+        at: UnixMillis,
+        outcome: AuditOutcome,
+    ) {
+        let worthless =
+            outcome != AuditOutcome::Accepted || self.is_worthless(device, generation, place, at);
+        let rule = if place == "DPS" { "R-A15" } else { "R-B21" };
+        let what = format!("{generation} tried at {place}");
+        let misuse = Misuse {
+            device: device.0,
+            at: at.0,
+            rule,
+            what,
+        };
+        self.retired.audit(misuse, outcome, worthless);
+    }
+
+    /// Whether a certificate ought to be refused: one that is still in force may be let in.
+    fn is_worthless(
+        &self,
+        device: DeviceIndex,
+        generation: Generation,
+        place: &str,
+        at: UnixMillis,
+    ) -> bool {
+        let is_it = |known: &&Known| known.device == device.0 && known.generation == generation;
+        let mut prints = self.by_fingerprint.iter().filter(|(_, known)| is_it(known));
+        let Some((shown, _)) = prints.next() else {
+            return true;
+        };
+        if place == "DPS" {
+            return self.worthless_at_dps(at, *shown).is_some();
+        }
+        let record = self.devices.get(device.0 as usize);
+        let in_force =
+            record.is_some_and(|record| record.identities.iter().any(|one| one.accepts(*shown)));
+        !in_force || self.expired(at, *shown).is_some()
+    }
+
+    fn generation(&self, shown: Fingerprint) -> String {
+        match self.by_fingerprint.get(&shown) {
+            Some(known) => known.generation.to_string(),
+            None => "an unknown certificate".to_owned(),
+        }
+    }
+
+    /// An event as the trace spells it; `None` for what names nothing of the fleet.
+    fn event_line(&self, event: &Event) -> Option<String> {
+        let shown = |presented: &Option<Fingerprint>| match presented {
+            Some(shown) => self.generation(*shown),
+            None => "nothing".to_owned(),
+        };
+        Some(match event {
+            Event::RegistrationAccepted { presented, .. } => {
+                format!("registration accepted {}", shown(presented))
+            }
+            Event::RegistrationRefused {
+                presented, reason, ..
+            } => {
+                format!("registration refused {} {}", shown(presented), reason.rule)
+            }
+            Event::DeviceAssigned {
+                device_id,
+                hub,
+                substatus,
+                presented,
+                slot,
+                ..
+            } => {
+                format!(
+                    "assigned {device_id} {hub} {substatus} {slot:?} {}",
+                    shown(presented)
+                )
+            }
+            Event::RegistrationEnded { status, reason, .. } => {
+                format!("registration ended {status} {}", reason.rule)
+            }
+            Event::IdentityCreated {
+                hub,
+                device_id,
+                thumbprints,
+            } => {
+                format!(
+                    "identity created {hub} {device_id} {}",
+                    self.all(thumbprints)
+                )
+            }
+            Event::IdentityUpdated {
+                hub,
+                device_id,
+                enabled,
+                thumbprints,
+            } => {
+                format!(
+                    "identity updated {hub} {device_id} {enabled} {}",
+                    self.all(thumbprints)
+                )
+            }
+            Event::IdentityDeleted { hub, device_id } => {
+                format!("identity deleted {hub} {device_id}")
+            }
+            Event::SessionOpened { hub, presented, .. } => {
+                format!("session opened {hub} {}", shown(presented))
+            }
+            Event::SessionRefused {
+                hub,
+                presented,
+                reason,
+                ..
+            } => {
+                format!("session refused {hub} {} {}", shown(presented), reason.rule)
+            }
+            Event::SessionClosed { hub, reason, .. } => {
+                format!("session closed {hub} {}", reason.code)
+            }
+            Event::TelemetryAccepted { message_id, .. } => {
+                format!("message {}", message_id.as_deref().unwrap_or("unnamed"))
+            }
+            Event::MethodAnswered { method, status, .. } => {
+                format!("method answered {method} {status}")
+            }
+            Event::MethodFailed { method, reason, .. } => {
+                format!("method failed {method} {}", reason.code)
+            }
+            Event::EnrollmentWritten { id, enabled, .. } => {
+                format!("enrollment written {id} {enabled}")
+            }
+            Event::EnrollmentDeleted { id, .. } => format!("enrollment deleted {id}"),
+            Event::CaCertificateWritten { name, verified } => {
+                format!("certificate written {name} {verified}")
+            }
+            Event::CaCertificateVerified { name } => format!("certificate verified {name}"),
+            Event::CaCertificateDeleted { name } => format!("certificate deleted {name}"),
+            _ => return None,
+        })
+    }
+
+    fn all(&self, thumbprints: &[Fingerprint]) -> String {
+        let names: Vec<String> = thumbprints
+            .iter()
+            .map(|one| self.generation(*one))
+            .collect();
+        names.join(" ")
+    }
+}
+
+fn standing(record: &Device) -> Standing {
+    match record.session {
+        Some(generation) => Standing::Connected(generation.0),
+        None if record.awake => Standing::Disconnected,
+        None => Standing::Asleep,
+    }
+}
+
+fn observe(record: &mut Device, at: i64, what: &Observation, newest: Generation) {
+    match what {
+        Observation::Awoke => record.awake = true,
+        Observation::FellAsleep => {
+            record.awake = false;
+            record.session = None;
+        }
+        Observation::CredentialStored {
+            generation,
+            fingerprint,
+            not_before,
+            not_after,
+        } => {
+            let held = Held {
+                generation: *generation,
+                fingerprint: Fingerprint(*fingerprint),
+                not_before: *not_before,
+                not_after: *not_after,
+            };
+            record.stored_newest |= *generation == newest;
+            record.held.retain(|known| known.generation != *generation);
+            record.held.push(held);
+        }
+        Observation::CredentialDropped { generation } => {
+            record.held.retain(|held| held.generation != *generation);
+        }
+        Observation::RegistrationSucceeded { .. } => record.registered = true,
+        Observation::SessionOpened { generation } => record.session = Some(*generation),
+        Observation::SessionClosed { planned } => {
+            record.session = None;
+            // A device that closes its session to sleep does not wait for another.
+            record.awake &= !*planned;
+        }
+        Observation::MessageOffered { sequence } => record.messages.offer(*sequence, at),
+        Observation::MessageAcknowledged { sequence } => record.messages.acknowledge(*sequence),
+        Observation::RegistrationStarted { .. }
+        | Observation::RegistrationFailed { .. }
+        | Observation::ConnectRefused { .. }
+        | Observation::MethodAnswered { .. } => {}
+    }
+}
+
+fn hear(record: &mut Device, at: i64, event: &Event, newest: Generation) {
+    match event {
+        Event::RegistrationAccepted { .. } => record.accepted_at = Some(at),
+        Event::RegistrationRefused {
+            presented, reason, ..
+        } => {
+            record.refused(at, true, *presented, reason.rule, newest);
+        }
+        Event::RegistrationEnded { reason, .. } => {
+            record.refused(at, true, None, reason.rule, newest);
+        }
+        Event::SessionRefused {
+            presented, reason, ..
+        } => {
+            record.refused(at, false, *presented, reason.rule, newest);
+        }
+        Event::DeviceAssigned {
+            registration_id, ..
+        } => {
+            record.note_registration_id(registration_id);
+        }
+        Event::RegistrationDeleted { registration_id } => {
+            record
+                .registration_ids
+                .retain(|id| !id.eq_ignore_ascii_case(registration_id));
+        }
+        Event::IdentityCreated {
+            hub,
+            device_id,
+            thumbprints,
+        } => {
+            record.identity_is(at, (hub, device_id), (true, true), thumbprints);
+        }
+        Event::IdentityUpdated {
+            hub,
+            device_id,
+            enabled,
+            thumbprints,
+        } => {
+            record.identity_is(at, (hub, device_id), (true, *enabled), thumbprints);
+        }
+        Event::IdentityDeleted { hub, device_id } => {
+            record.identity_is(at, (hub, device_id), (false, false), &[]);
+        }
+        Event::TelemetryAccepted { message_id, .. } => {
+            // The number, with or without the sender's name before it.
+            let digits = message_id
+                .as_deref()
+                .map(|id| id.rsplit('-').next().unwrap_or(id));
+            if let Some(sequence) = digits.and_then(|digits| digits.parse().ok()) {
+                record.messages.receive(sequence);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An observation as the trace spells it: names and numbers, no words of an answer.
+fn observation_line(what: &Observation) -> String {
+    match what {
+        Observation::Awoke => "awoke".to_owned(),
+        Observation::FellAsleep => "fell asleep".to_owned(),
+        Observation::CredentialStored { generation, .. } => format!("stored {generation}"),
+        Observation::CredentialDropped { generation } => format!("dropped {generation}"),
+        Observation::RegistrationStarted { generation } => format!("registering {generation}"),
+        Observation::RegistrationSucceeded {
+            generation,
+            hub,
+            device_id,
+        } => {
+            format!("registered {generation} {hub} {device_id}")
+        }
+        Observation::RegistrationFailed {
+            generation,
+            status,
+            code,
+            ..
+        } => {
+            format!("not registered {generation} {status} {code}")
+        }
+        Observation::SessionOpened { generation } => format!("session {generation}"),
+        Observation::ConnectRefused {
+            generation,
+            connack,
+            ..
+        } => {
+            format!("no session {generation} {connack}")
+        }
+        Observation::SessionClosed { planned } => format!("session closed {planned}"),
+        Observation::MessageOffered { sequence } => format!("offered {sequence}"),
+        Observation::MessageAcknowledged { sequence } => format!("acknowledged {sequence}"),
+        Observation::MethodAnswered { method, status } => format!("answered {method} {status}"),
+    }
+}

@@ -1,0 +1,275 @@
+//! `linarite up`: serves DPS and hubs on real ports until it is interrupted.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use linarite_emulator::{Addresses, Config, Emulator, StartError};
+use linarite_env::{Clock, Env};
+use serde_json::{Value, json};
+
+use super::{Exit, fails};
+
+/// How long open connections get to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Azure's own HTTPS port; any other has to be named in connection strings.
+const HTTPS_PORT: u16 = 443;
+
+/// Serve DPS and hubs on real ports until interrupted.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Configuration file (TOML); without one, a DPS and one hub on loopback with Azure's ports.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one line of JSON once ready, and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Where to write the CA that clients are to trust; a fresh one is made at every start.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Allow an address that other machines can reach. Anybody there gets in.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Seed of the ids the services hand out.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn up(args: &UpArgs) -> Exit {
+    let config = match read_config(args) {
+        Ok(config) => config,
+        Err(message) => return fails(Exit::Usage, &message),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return fails(
+                Exit::Machine,
+                &format!("the runtime did not start: {error}"),
+            );
+        }
+    };
+    match runtime.block_on(serve(args, config)) {
+        Ok(()) => Exit::AsExpected,
+        Err(error) => fails(Exit::Machine, &format!("{error:#}")),
+    }
+}
+
+fn read_config(args: &UpArgs) -> Result<Config, String> {
+    let config = match &args.config {
+        None => Config::developer().map_err(|error| error.to_string())?,
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("{name}: could not be read: {error}"))?;
+            Config::from_toml(&name, &text).map_err(|error| error.to_string())?
+        }
+    };
+    let address = config.listen.address;
+    if !address.is_loopback() && !args.allow_remote {
+        return Err(format!(
+            "listen.address {address} can be reached from other machines; add --allow-remote if \
+             that is meant"
+        ));
+    }
+    Ok(config)
+}
+
+async fn serve(args: &UpArgs, config: Config) -> anyhow::Result<()> {
+    // Many devices mean many descriptors; what the system refuses shows when it matters.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let env = Env::new(Clock::system(), args.seed);
+    let emulator = Emulator::new(config, env)?;
+    let addresses = emulator.listen().await.map_err(explain)?;
+    let ca = CaFile::write(args.ca.as_deref(), emulator.ca_pem())?;
+    say_ready(args.json, &emulator, addresses, &ca.path);
+    interrupted().await?;
+    emulator.stop(GRACE).await;
+    Ok(())
+}
+
+/// A port that cannot be bound is the one failure people meet; say what to do about it.
+fn explain(error: StartError) -> anyhow::Error {
+    let advice = match &error {
+        StartError::Bind { .. } => {
+            "; is another server running? A configuration file can name other ports, and 0 takes \
+             any free one"
+        }
+        _ => "",
+    };
+    anyhow::anyhow!("{error}{advice}")
+}
+
+/// The CA on disk, for as long as the emulator runs if nobody named a place for it.
+struct CaFile {
+    path: PathBuf,
+    directory: Option<PathBuf>,
+}
+
+impl CaFile {
+    fn write(wanted: Option<&Path>, pem: &str) -> anyhow::Result<Self> {
+        let file = match wanted {
+            Some(path) => Self {
+                path: path.to_owned(),
+                directory: None,
+            },
+            None => {
+                let name = format!("linarite-{}", std::process::id());
+                let directory = std::env::temp_dir().join(name);
+                std::fs::create_dir_all(&directory)
+                    .with_context(|| format!("making {}", directory.display()))?;
+                Self {
+                    path: directory.join("ca.pem"),
+                    directory: Some(directory),
+                }
+            }
+        };
+        std::fs::write(&file.path, pem)
+            .with_context(|| format!("writing {}", file.path.display()))?;
+        Ok(file)
+    }
+}
+
+impl Drop for CaFile {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.directory {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    tokio::select! {
+        biased;
+        outcome = tokio::signal::ctrl_c() => outcome.context("waiting for an interrupt"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn say_ready(as_json: bool, emulator: &Emulator, addresses: Addresses, ca: &Path) {
+    let line = ready_line(emulator, addresses, ca);
+    if as_json {
+        println!("{line}");
+        return;
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    println!("Linarite serves a test double of Azure DPS and IoT Hub. Not for production.\n");
+    println!("  MQTT    {}", text(&line["mqtt"]));
+    println!(
+        "  HTTPS   {}{}",
+        text(&line["https"]),
+        https_notice(addresses.https)
+    );
+    println!("  admin   {}", text(&line["admin"]));
+    println!(
+        "  CA      {}   (clients must trust it)",
+        text(&line["ca_pem"])
+    );
+    println!(
+        "\n  DPS     {}, id scope {}",
+        text(&line["dps"]["host"]),
+        text(&line["dps"]["id_scope"])
+    );
+    println!("          {}", text(&line["dps"]["connection_string"]));
+    for hub in line["hubs"].as_array().into_iter().flatten() {
+        println!("  hub     {}", text(&hub["host"]));
+        println!("          {}", text(&hub["connection_string"]));
+    }
+    println!("\nReady. Ctrl-C ends it; nothing is kept.");
+}
+
+fn https_notice(address: SocketAddr) -> &'static str {
+    if address.port() == HTTPS_PORT {
+        ""
+    } else {
+        "   (not 443: clients that cannot name a port will not find it)"
+    }
+}
+
+/// The ready line. What is not served yet is there as `null`.
+fn ready_line(emulator: &Emulator, addresses: Addresses, ca: &Path) -> Value {
+    let config = emulator.config();
+    let port = addresses.https.port();
+    let hubs: Vec<Value> = emulator
+        .hub_connection_strings()
+        .into_iter()
+        .map(|(host, connection_string)| {
+            json!({
+                "name": host.split('.').next().unwrap_or(&host),
+                "host": host,
+                "connection_string": with_port(&connection_string, port),
+                "events_connection_string": null,
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "admin": format!("http://{}", addresses.admin),
+        "portal": null,
+        "mqtt": addresses.mqtt.to_string(),
+        "https": addresses.https.to_string(),
+        "amqp": null,
+        "mirror": null,
+        "ca_pem": ca.display().to_string(),
+        "dps": {
+            "name": config.dps.name,
+            "host": config.dps.host.as_str(),
+            "id_scope": config.dps.id_scope.as_str(),
+            "connection_string": with_port(&emulator.dps_connection_string(), port),
+        },
+        "hubs": hubs,
+    })
+}
+
+/// Puts the port behind the host name, unless it is the one every client assumes.
+fn with_port(connection_string: &str, port: u16) -> String {
+    match connection_string.split_once(';') {
+        Some((host, rest)) if port != HTTPS_PORT => format!("{host}:{port};{rest}"),
+        _ => connection_string.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unusual_port_is_named() {
+        let text = "HostName=localhost;SharedAccessKeyName=k;SharedAccessKey=x";
+        assert_eq!(with_port(text, 443), text);
+        assert_eq!(
+            with_port(text, 8443),
+            "HostName=localhost:8443;SharedAccessKeyName=k;SharedAccessKey=x"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_ready_line_has_every_member_of_the_contract() {
+        let config = Config::local("localhost", &["localhost".to_owned()]).unwrap();
+        let emulator = Emulator::new(config, Env::new(Clock::system(), 1)).unwrap();
+        let addresses = emulator.listen().await.unwrap();
+        let line = ready_line(&emulator, addresses, Path::new("ca.pem"));
+        let members = [
+            "version", "admin", "portal", "mqtt", "https", "amqp", "mirror", "ca_pem", "dps",
+            "hubs",
+        ];
+        for member in members {
+            assert!(line.get(member).is_some(), "{member} is missing in {line}");
+        }
+        assert!(
+            line["dps"]["connection_string"]
+                .as_str()
+                .unwrap()
+                .contains("SharedAccessKey=")
+        );
+        assert!(emulator.stop(GRACE).await);
+    }
+}

@@ -1,0 +1,162 @@
+//! MQTT over TLS over any byte stream.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use linarite_env::Clock;
+use rumqttc::mqttbytes::Error;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use crate::endpoint::{BoxedStream, Connector, Port, Services};
+use crate::pki::Credential;
+use crate::tls::{Client, TlsError};
+use crate::wire::{PACKET_MAX, Packet};
+
+/// Longest time for opening a stream and for its handshake, together.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest time for handing one packet to the stream.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest time for saying good-bye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Opens connections, so many handshakes at once and no more.
+pub(crate) struct Dialer {
+    connector: Arc<dyn Connector>,
+    tls: Client,
+    handshakes: Semaphore,
+}
+
+impl Dialer {
+    pub(crate) fn new(
+        services: &Services,
+        connector: Arc<dyn Connector>,
+        clock: &Clock,
+        handshakes_at_once: usize,
+    ) -> Result<Self, TlsError> {
+        let tls = Client::new(&services.ca_der, clock)?;
+        let permits = handshakes_at_once.clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Self {
+            connector,
+            tls,
+            handshakes: Semaphore::new(permits),
+        })
+    }
+
+    /// Connects to the MQTT port of `host`, showing `credential`. The time spent waiting for
+    /// other handshakes does not count against the time-out.
+    pub(crate) async fn open(
+        &self,
+        host: &str,
+        credential: &Credential,
+    ) -> Result<Transport, String> {
+        let _turn = self
+            .handshakes
+            .acquire()
+            .await
+            .map_err(|closed| closed.to_string())?;
+        match timeout(DIAL_TIMEOUT, self.shake_hands(host, credential)).await {
+            Ok(result) => result,
+            Err(_) => Err(format!(
+                "{host} did not finish the TLS handshake within 60 s"
+            )),
+        }
+    }
+
+    async fn shake_hands(&self, host: &str, credential: &Credential) -> Result<Transport, String> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("{host:?} is not a host name"))?;
+        let tls = self
+            .tls
+            .connector(Some(credential))
+            .map_err(|error| error.to_string())?;
+        let stream = self
+            .connector
+            .connect(host, Port::Mqtt)
+            .await
+            .map_err(|error| format!("cannot reach {host}: {error}"))?;
+        let stream = tls
+            .connect(name, stream)
+            .await
+            .map_err(|error| format!("TLS handshake with {host} failed: {error}"))?;
+        Ok(Transport {
+            stream: Box::new(stream),
+            incoming: BytesMut::new(),
+        })
+    }
+}
+
+/// An open connection.
+pub(crate) struct Transport {
+    stream: Box<TlsStream<BoxedStream>>,
+    /// The beginning of a packet whose rest is still to come; without memory between packets.
+    incoming: BytesMut,
+}
+
+impl Transport {
+    /// Writes and flushes a packet.
+    pub(crate) async fn send(&mut self, packet: &Packet) -> io::Result<()> {
+        let mut bytes = BytesMut::with_capacity(packet.size());
+        packet
+            .write(&mut bytes, PACKET_MAX)
+            .map_err(io::Error::other)?;
+        let written = async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(SEND_TIMEOUT, written).await?
+    }
+
+    /// The next packet; an error once the peer has closed the stream or broken the protocol.
+    pub(crate) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Packet>> {
+        loop {
+            if let Some(packet) = self.take_packet()? {
+                return Poll::Ready(Ok(packet));
+            }
+            // On the stack, so that thousands of waiting connections hold no buffer.
+            let mut chunk = [0; 4096];
+            let mut chunk = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.incoming.extend_from_slice(chunk.filled());
+        }
+    }
+
+    /// Like [`Self::poll_packet`], to be awaited.
+    pub(crate) async fn packet(&mut self) -> io::Result<Packet> {
+        std::future::poll_fn(|cx| self.poll_packet(cx)).await
+    }
+
+    /// Closes the stream in good order if the peer lets it.
+    pub(crate) async fn close(mut self) {
+        // The connection is given up either way.
+        let _ = timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
+    }
+
+    fn take_packet(&mut self) -> io::Result<Option<Packet>> {
+        if self.incoming.is_empty() {
+            return Ok(None);
+        }
+        match Packet::read(&mut self.incoming, PACKET_MAX) {
+            Ok(packet) => {
+                if self.incoming.is_empty() {
+                    self.incoming = BytesMut::new();
+                }
+                Ok(Some(packet))
+            }
+            Err(Error::InsufficientBytes(_)) => Ok(None),
+            Err(broken) => Err(io::Error::new(io::ErrorKind::InvalidData, broken)),
+        }
+    }
+}

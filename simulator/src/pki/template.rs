@@ -1,0 +1,71 @@
+//! What is written into the certificates, before anybody signs them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+
+use super::PkiError;
+
+/// A certificate that may sign others; `not_before` and `not_after` in Unix seconds.
+pub(crate) fn template_of_authority(
+    name: &str,
+    not_before: i64,
+    not_after: i64,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = template(name, not_before, not_after)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    Ok(params)
+}
+
+/// A certificate a device shows as a TLS client; `not_before` and `not_after` in Unix seconds.
+pub(crate) fn template_of_leaf(
+    common_name: &str,
+    not_before: i64,
+    not_after: i64,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = template(common_name, not_before, not_after)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+fn template(name: &str, not_before: i64, not_after: i64) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = moment(not_before)?;
+    params.not_after = moment(not_after)?;
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn moment(seconds: i64) -> Result<OffsetDateTime, PkiError> {
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| PkiError::Moment { seconds })
+}
+
+/// The PEM form of a certificate, 64 characters a line.
+pub(crate) fn certificate_to_pem(der: &CertificateDer<'_>) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut pem = String::with_capacity(encoded.len() + encoded.len() / 64 + 64);
+    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}

@@ -1,0 +1,33 @@
+//! Everything about a run that is fixed before it starts: each device's timeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::firmware::Firmware;
+use crate::observation::DeviceIndex;
+
+/// A time during which devices are awake, as offsets from the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// When devices begin to wake.
+    pub from: Duration,
+    /// When devices go to sleep; past the end of the run for "until the end".
+    pub until: Duration,
+}
+
+/// One device's part of a run.
+#[derive(Clone, Debug)]
+pub struct DevicePlan {
+    /// Position in the fleet.
+    pub index: DeviceIndex,
+    /// Registration id and, in a group, device id.
+    pub registration_id: Arc<str>,
+    /// How it behaves.
+    pub firmware: Arc<Firmware>,
+    /// When the fleet is awake; this device adds `lag` to the start of each window.
+    pub windows: Arc<[Window]>,
+    /// How much later than the window this device wakes, drawn from the seed.
+    pub lag: Duration,
+    /// Time between two telemetry messages while connected; zero for no telemetry.
+    pub telemetry_every: Duration,
+}

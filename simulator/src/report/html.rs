@@ -1,0 +1,67 @@
+//! `report.html`: one file that says everything and asks nothing of the network.
+
+use std::io;
+
+use minijinja::{AutoEscape, Environment, context};
+
+use super::chart::{HEIGHT, LEFT, TOP, WIDTH, bars, layers, marks};
+use super::{Report, Verdict};
+use crate::scenario::Span;
+
+const TEMPLATE: &str = include_str!("report.html");
+/// Height of the distribution of waits.
+const BARS_HEIGHT: f64 = 160.0;
+
+impl Report {
+    /// The report as a self-contained HTML page.
+    ///
+    /// # Errors
+    /// None that a report's own types can cause.
+    pub fn html(&self) -> io::Result<String> {
+        let mut environment = Environment::new();
+        environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        let axis = self.axis.clone();
+        environment.add_filter("day", move |ms: Option<i64>| match ms {
+            Some(ms) => axis.day(ms),
+            None => "–".to_owned(),
+        });
+        environment.add_filter("span", |ms: i64| Span(ms).rounded());
+        let end = self
+            .axis
+            .parts
+            .last()
+            .map_or(0.0, |part| part.x + part.width);
+        let elapsed_ms = self.elapsed_ms();
+        environment
+            .render_str(
+                TEMPLATE,
+                context! {
+                    report => self,
+                    verdict => self.verdict.word(),
+                    as_expected => self.expected.met,
+                    twin => self.expected.verdict == Verdict::Fail,
+                    parts => self.axis.parts,
+                    axis_end => end,
+                    layers => layers(&self.timeline, &self.axis, self.devices, elapsed_ms),
+                    marks => marks(&self.steps, &self.axis),
+                    roll_x => self.axis.x(self.roll_starts_ms),
+                    bars => bars(&self.downtime_histogram, BARS_HEIGHT),
+                    left => LEFT,
+                    width => WIDTH,
+                    top => TOP,
+                    height => HEIGHT,
+                    bars_height => BARS_HEIGHT,
+                },
+            )
+            .map_err(io::Error::other)
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "was whole milliseconds before"
+        )]
+        let ms = (self.virtual_seconds * 1000.0).round() as i64;
+        ms
+    }
+}

@@ -1,0 +1,104 @@
+//! The report for the terminal: the verdict first, then why, then what to do.
+
+use std::fmt::Write as _;
+
+use super::{Report, Verdict};
+use crate::checker::{Check, Offence};
+use crate::scenario::Span;
+
+/// Offending devices that the terminal names; the other reports name more.
+const DEVICES_NAMED: usize = 3;
+
+impl Report {
+    /// The one line that says how the run ended.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let words = match (self.verdict, self.expected.verdict, self.expected.met) {
+            (Verdict::Pass, Verdict::Pass, _) => "PASS",
+            (Verdict::Fail, Verdict::Fail, true) => "FAIL, as expected",
+            (Verdict::Fail, Verdict::Fail, false) => "FAIL, but not as expected",
+            (Verdict::Fail, Verdict::Pass, _) => "FAIL",
+            (Verdict::Pass, Verdict::Fail, _) => "PASS, though it was expected to fail",
+        };
+        format!(
+            "{words}  {}  ({} devices, {} in {:.1} s)",
+            self.scenario,
+            self.devices,
+            if self.time == "virtual" {
+                format!("{:.0} days", self.virtual_seconds / 86_400.0)
+            } else {
+                format!("{:.0} s of real time", self.virtual_seconds)
+            },
+            self.wall_seconds,
+        )
+    }
+
+    /// The summary for the terminal, several lines.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n  {}\n\n", self.headline(), self.claim);
+        for check in &self.checks {
+            let mark = if check.passed { "ok  " } else { "FAIL" };
+            let _ = writeln!(text, "  {mark}  {:<28} {}", check.name, check.detail);
+            for offence in check.offences.iter().take(DEVICES_NAMED) {
+                let _ = writeln!(text, "        {}", self.offence(offence));
+            }
+            let more = check.offenders.saturating_sub(DEVICES_NAMED);
+            if more > 0 {
+                let _ = writeln!(text, "        and {more} more devices{}", rules(check));
+            }
+        }
+        for (number, step) in (1..).zip(&self.steps).filter(|(_, step)| step.failed > 0) {
+            let _ = writeln!(
+                text,
+                "\n  step {number}, {}: {} went well, {} did not; {}",
+                step.title,
+                step.succeeded,
+                step.failed,
+                step.failures.first().map_or("", String::as_str),
+            );
+        }
+        if let Some(difference) = &self.expected.difference
+            && self.expected.verdict == Verdict::Fail
+        {
+            let _ = writeln!(text, "\n  {difference}");
+        }
+        let _ = writeln!(text, "\n  trace   {}", self.trace_hash);
+        let _ = writeln!(text, "  replay  {}", self.replay);
+        text
+    }
+
+    fn offence(&self, offence: &Offence) -> String {
+        let time = match (offence.from_ms, offence.until_ms) {
+            (Some(from), Some(until)) if from != until => {
+                format!(", from {} to {}", self.moment(from), self.moment(until))
+            }
+            (Some(at), _) => format!(", at {}", self.moment(at)),
+            _ => String::new(),
+        };
+        let rule = offence
+            .rule
+            .as_deref()
+            .map(|rule| format!("  {rule}"))
+            .unwrap_or_default();
+        format!("{}  {}{time}{rule}", offence.device, offence.what)
+    }
+
+    /// A moment of the run, to the second.
+    fn moment(&self, ms: i64) -> Span {
+        Span(ms / 1000 * 1000)
+    }
+}
+
+fn rules(check: &Check) -> String {
+    let counted: Vec<String> = check
+        .rules
+        .iter()
+        .map(|(rule, devices)| format!("{rule} {devices}×"))
+        .collect();
+    if counted.is_empty() {
+        String::new()
+    } else {
+        format!(" ({} in all)", counted.join(", "))
+    }
+}

@@ -1,0 +1,276 @@
+//! One run of one scenario: prepares certificates and services, switches the fleet on, carries
+//! out the steps, and asks the checker for its verdict.
+
+mod credentials;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use linarite_env::{Clock, Env, UnixMillis};
+use tokio::time::{Instant, sleep_until};
+
+use crate::checker::{Ledger, Names, Terms};
+use crate::endpoint::{Connector, Services};
+use crate::fleet::Fleet;
+use crate::observation::{DeviceIndex, Generation, Observation, Observer};
+use crate::operator::{Operator, StepOutcome, Tools};
+use crate::pki::PkiError;
+use crate::progress::Progress;
+use crate::report::{Report, Run};
+use crate::scenario::duration::Span;
+use crate::scenario::pace::Pace;
+use crate::scenario::plan::{device_plans, registration_id};
+use crate::scenario::{Enrollment, Scenario, Step};
+use crate::service_client::ServiceError;
+use crate::tls::TlsError;
+
+/// Handshakes the fleet makes at a time.
+const HANDSHAKES_AT_ONCE: usize = 64;
+
+/// Why a run could not be carried through. What a device or a service does wrong is no such
+/// reason; that stands in the report.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A certificate could not be made.
+    #[error("cannot make the run's certificates: {0}")]
+    Pki(#[from] PkiError),
+    /// The operator could not be equipped.
+    #[error("cannot reach the services: {0}")]
+    Service(#[from] ServiceError),
+    /// The fleet could not be equipped.
+    #[error("cannot equip the fleet: {0}")]
+    Tls(#[from] TlsError),
+    /// A certificate did not reach its device.
+    #[error("cannot equip the fleet: {0}")]
+    Delivery(#[from] crate::fleet::DeliveryError),
+}
+
+/// What may differ between two runs of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Number of devices.
+    pub devices: u32,
+    /// Virtual time or the wall clock.
+    pub pace: Pace,
+}
+
+/// Where a run takes place. The seed is the environment's.
+#[derive(Clone)]
+pub struct Stage {
+    /// The services.
+    pub services: Services,
+    /// The way to them.
+    pub connector: Arc<dyn Connector>,
+    /// The clock, chance, and events that services and fleet share.
+    pub env: Env,
+}
+
+/// Moments of a run on its clock.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// When preparations began.
+    prepared_from: UnixMillis,
+    /// Start of the run: time zero of the scenario.
+    origin: UnixMillis,
+    /// The same moment for timers.
+    start: Instant,
+}
+
+/// Runs `scenario` on `stage`.
+///
+/// # Errors
+/// [`RunError`] where nothing could be run; never for what a run shows.
+pub async fn run_scenario(
+    scenario: Arc<Scenario>,
+    options: &Options,
+    stage: &Stage,
+    progress: Arc<Progress>,
+) -> Result<Report, RunError> {
+    let wall = Clock::system();
+    let began = wall.now_ms();
+    let mut times = times(&scenario, options, stage);
+    let (pki, issued) = credentials::issue(&scenario, options, &times)?;
+    let (pki, issued) = (Arc::new(pki), Arc::new(issued));
+    let ledger = Ledger::new(
+        terms(&scenario, &options.pace, &times),
+        &names(&scenario, options),
+    );
+    ledger.listen(&stage.env.events);
+    let observer = Arc::new(Watched {
+        ledger: Arc::clone(&ledger),
+        progress: Arc::clone(&progress),
+    });
+    let operator = Operator::new(Tools {
+        scenario: Arc::clone(&scenario),
+        services: stage.services.clone(),
+        connector: Arc::clone(&stage.connector),
+        env: stage.env.clone(),
+        pki,
+        credentials: Arc::clone(&issued),
+        registration_ids: registration_ids(options),
+        ledger: Arc::clone(&ledger),
+    })?;
+
+    let mut steps = Vec::new();
+    let (before, after) = scenario.steps.split_at(
+        scenario
+            .steps
+            .iter()
+            .take_while(|step| step.at == Duration::ZERO)
+            .count(),
+    );
+    for step in before {
+        steps.push(operator.carry_out(step, None).await);
+    }
+    sleep_until(times.start).await;
+    let late = Instant::now().saturating_duration_since(times.start);
+    if late > Duration::from_millis(50) {
+        // Preparation took longer than was foreseen; everything happens that much later.
+        times.start += late;
+        times.origin = stage.env.clock.now_ms();
+        ledger.put_off(terms(&scenario, &options.pace, &times));
+    }
+
+    let plans = device_plans(
+        &scenario,
+        &stage.env.entropy,
+        options.devices,
+        &options.pace,
+    );
+    let fleet = Fleet::start(
+        plans,
+        stage.services.clone(),
+        Arc::clone(&stage.connector),
+        stage.env.clone(),
+        observer,
+        HANDSHAKES_AT_ONCE,
+    )?;
+    for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
+        fleet.store(DeviceIndex(index), credential.clone()).await?;
+    }
+    let end = times.start + options.pace.procedure(scenario.duration);
+    for step in after {
+        steps.push(take_step(&operator, step, &options.pace, times.start, end, &fleet).await);
+    }
+    sleep_until(end).await;
+    let now = stage.env.clock.now_ms();
+    let findings = ledger.judge(now);
+    fleet.stop().await;
+    progress.finish();
+
+    for step in &mut steps {
+        step.began_ms -= times.origin.0;
+    }
+    let run = Run {
+        seed: stage.env.entropy.seed(),
+        devices: options.devices,
+        pace: options.pace.clone(),
+        elapsed_ms: now.since(times.origin),
+        wall_ms: wall.now_ms().since(began),
+        steps,
+    };
+    Ok(Report::new(&scenario, run, findings))
+}
+
+async fn take_step(
+    operator: &Arc<Operator>,
+    step: &Step,
+    pace: &Pace,
+    start: Instant,
+    end: Instant,
+    fleet: &Fleet,
+) -> StepOutcome {
+    sleep_until(start + pace.procedure(step.at)).await;
+    if Instant::now() > end {
+        return operator.missed(step);
+    }
+    operator.carry_out(step, Some(fleet)).await
+}
+
+/// Sets time zero so far ahead that what is prepared before is ready by then.
+fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
+    let preparation = match options.pace {
+        Pace::Virtual => Duration::from_secs(3600),
+        Pace::RealTime(_) => {
+            let each = match scenario.fleet.enrollment {
+                Enrollment::Group(_) => 1,
+                Enrollment::Individual => 5,
+            };
+            Duration::from_secs(2) + Duration::from_millis(u64::from(options.devices) * each)
+        }
+    };
+    let prepared_from = stage.env.clock.now_ms();
+    let span = i64::try_from(preparation.as_millis()).unwrap_or(i64::MAX);
+    let origin = UnixMillis(prepared_from.0.saturating_add(span));
+    Times {
+        prepared_from,
+        origin,
+        start: Instant::now() + preparation,
+    }
+}
+
+fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
+    let after = |time: Duration| {
+        let span = i64::try_from(pace.procedure(time).as_millis()).unwrap_or(i64::MAX);
+        UnixMillis(times.origin.0.saturating_add(span))
+    };
+    let (grace_ms, settle_ms) = match pace {
+        Pace::Virtual => (0, 1000),
+        Pace::RealTime(_) => (1000, 10_000),
+    };
+    Terms {
+        origin: times.origin,
+        roll_from: after(scenario.roll_starts),
+        end: after(scenario.duration),
+        gap_budget_ms: i64::try_from(scenario.gap_budget.as_millis()).unwrap_or(i64::MAX),
+        newest: scenario.newest_generation(),
+        grace_ms,
+        settle_ms,
+    }
+}
+
+fn registration_ids(options: &Options) -> Vec<Arc<str>> {
+    (0..options.devices)
+        .map(|index| registration_id(DeviceIndex(index)).into())
+        .collect()
+}
+
+fn names(scenario: &Scenario, options: &Options) -> Vec<Names> {
+    let names = |id: Arc<str>| {
+        let others = scenario.leaves.iter().map(|leaf| leaf.common_name_of(&id));
+        Names {
+            others: others.filter(|name| **name != *id).collect(),
+            registration_id: id,
+        }
+    };
+    registration_ids(options).into_iter().map(names).collect()
+}
+
+impl Times {
+    /// The seconds of a certificate's life. One that is to be valid from the start is valid
+    /// while the run is prepared as well, however little of a day the pace leaves.
+    fn validity(&self, pace: &Pace, from: Span, until: Span) -> (i64, i64) {
+        let moment = |span| self.origin.0.saturating_add(pace.procedure_ms(span));
+        let mut not_before = moment(from).div_euclid(1000);
+        if from <= Span(0) {
+            not_before = not_before.min(self.prepared_from.seconds().0 - 60);
+        }
+        (not_before, (moment(until) + 999).div_euclid(1000))
+    }
+}
+
+/// Hands observations on to the ledger and shows how things go.
+struct Watched {
+    ledger: Arc<Ledger>,
+    progress: Arc<Progress>,
+}
+
+impl Observer for Watched {
+    fn observe(&self, device: DeviceIndex, at: UnixMillis, observation: Observation) {
+        self.ledger.observe(device, at, observation);
+        self.progress.tick(|| self.ledger.glance());
+    }
+}
+
+#[cfg(test)]
+mod tests;

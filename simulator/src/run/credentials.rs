@@ -1,0 +1,70 @@
+//! Makes all certificates of a run before it begins, so that no time passes over them.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use super::{Options, Times};
+use crate::observation::{DeviceIndex, Generation};
+use crate::pki::{Credential, Pki, PkiError};
+use crate::scenario::plan::registration_id;
+use crate::scenario::{LeafKind, Scenario};
+
+/// Every device's certificates, by generation and device.
+type Issued = BTreeMap<Generation, Vec<Credential>>;
+
+pub(super) fn issue(
+    scenario: &Scenario,
+    options: &Options,
+    times: &Times,
+) -> Result<(Pki, Issued), PkiError> {
+    let mut pki = Pki::new();
+    for authority in &scenario.authorities {
+        let (from, until) = times.validity(&options.pace, authority.from, authority.until);
+        match &authority.issuer {
+            None => pki.add_root(&authority.name, from, until)?,
+            Some(issuer) => pki.add_intermediate(&authority.name, issuer, from, until)?,
+        }
+    }
+    let mut issued = BTreeMap::new();
+    for kind in &scenario.leaves {
+        let validity = times.validity(&options.pace, kind.from, kind.until);
+        issued.insert(
+            kind.generation,
+            leaves(&pki, kind, options.devices, validity)?,
+        );
+    }
+    Ok((pki, issued))
+}
+
+/// One generation of leaves in the order of the devices, made on every core.
+fn leaves(
+    pki: &Pki,
+    kind: &LeafKind,
+    devices: u32,
+    (from, until): (i64, i64),
+) -> Result<Vec<Credential>, PkiError> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let share = devices.div_ceil(u32::try_from(workers).unwrap_or(1)).max(1);
+    let make = |first: u32| {
+        let numbers = first..first.saturating_add(share).min(devices);
+        let leaf = |index| {
+            let name = kind.common_name_of(&registration_id(DeviceIndex(index)));
+            pki.leaf(&kind.issuer, &name, kind.generation, from, until)
+        };
+        numbers.map(leaf).collect::<Result<Vec<_>, _>>()
+    };
+    let firsts = (0..devices).step_by(share as usize);
+    thread::scope(|scope| {
+        let parts: Vec<_> = firsts
+            .map(|first| scope.spawn(move || make(first)))
+            .collect();
+        let mut all = Vec::new();
+        for part in parts {
+            match part.join() {
+                Ok(made) => all.extend(made?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(all)
+    })
+}

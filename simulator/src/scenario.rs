@@ -1,0 +1,323 @@
+//! A scenario: one claim about a rollover, as data.
+//!
+//! A TOML file becomes a [`raw::RawScenario`], is checked as a whole, and becomes a
+//! [`Scenario`] in which every name is known to exist. Nothing later re-reads the file.
+
+pub mod admission;
+mod check;
+pub mod duration;
+pub mod pace;
+mod place;
+pub mod plan;
+mod raw;
+mod steps;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use duration::Span;
+pub use place::ScenarioError;
+
+use crate::firmware::Firmware;
+use crate::observation::Generation;
+use crate::plan::Window;
+
+/// Most devices a run may have.
+pub const DEVICES_MAX: u32 = 100_000;
+
+/// A scenario whose every part is known to make sense.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Name, as files and reports carry it.
+    pub name: String,
+    /// The file it came from, or its embedded name.
+    pub file: String,
+    /// What a pass proves, in one sentence.
+    pub claim: String,
+    /// The section of the roll guide that it follows.
+    pub guide: Option<String>,
+    /// Rules and oracles it exercises.
+    pub proves: Vec<String>,
+    /// Seed, where the command line gives none.
+    pub seed: u64,
+    /// Length of the run.
+    pub duration: Duration,
+    /// From when on the zero-downtime checks count.
+    pub roll_starts: Duration,
+    /// Longest wait between sessions while awake.
+    pub gap_budget: Duration,
+    /// How it runs against the wall clock.
+    pub real_time: RealTime,
+    /// The devices.
+    pub fleet: FleetShape,
+    /// Roots and intermediates; an issuer stands before those it signs.
+    pub authorities: Vec<Authority>,
+    /// Generations of device certificates, from 1 without gaps.
+    pub leaves: Vec<LeafKind>,
+    /// What the operator does, in order.
+    pub steps: Vec<Step>,
+    /// How it is meant to end.
+    pub expect: Expectation,
+}
+
+/// How a scenario shrinks against the wall clock: the procedure does, protocols do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealTime {
+    /// Wall time of one scenario day asleep.
+    pub day: Duration,
+    /// Time between two telemetry messages of a device.
+    pub telemetry: Duration,
+    /// Within which time devices are switched on.
+    pub spread: Duration,
+    /// What becomes of a time awake, however long it is.
+    pub awake: Duration,
+}
+
+/// The devices of a scenario.
+#[derive(Clone, Debug)]
+pub struct FleetShape {
+    /// How many, where the command line does not say.
+    pub devices: u32,
+    /// How DPS knows them.
+    pub enrollment: Enrollment,
+    /// Time between two telemetry messages of a device.
+    pub telemetry: Duration,
+    /// Each device wakes up to this much after its window begins.
+    pub spread: Duration,
+    /// When devices are awake; the last window reaches the end of the run.
+    pub awake: Vec<Window>,
+    /// Firmware models with their shares.
+    pub firmware: Vec<(u32, Firmware)>,
+}
+
+/// How DPS knows the devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enrollment {
+    /// All through one enrollment group.
+    Group(String),
+    /// Each by an entry of its own.
+    Individual,
+}
+
+/// A root or an intermediate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// Its name, also as a DPS CA certificate.
+    pub name: String,
+    /// Who signed it; `None` for a root.
+    pub issuer: Option<String>,
+    /// First moment of its life, from the start of the run.
+    pub from: Span,
+    /// Last moment of its life.
+    pub until: Span,
+}
+
+/// One generation of device certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafKind {
+    /// Its number.
+    pub generation: Generation,
+    /// The authority that signs it.
+    pub issuer: String,
+    /// Subject common name; `{id}` stands for the registration id.
+    pub common_name: String,
+    /// First moment of its life, from the start of the run.
+    pub from: Span,
+    /// Last moment of its life.
+    pub until: Span,
+}
+
+impl LeafKind {
+    /// The common name of the device `registration_id`.
+    #[must_use]
+    pub fn common_name_of(&self, registration_id: &str) -> String {
+        self.common_name.replace("{id}", registration_id)
+    }
+}
+
+/// Something the operator does, not before a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Not before this time from the start of the run.
+    pub at: Duration,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What an operator can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Upload a CA certificate and prove possession of its key.
+    AddCaCertificate { certificate: String },
+    /// Delete a CA certificate.
+    DeleteCaCertificate { certificate: String },
+    /// Create or save an enrollment group.
+    PutGroup {
+        group: String,
+        primary: Option<String>,
+        secondary: Option<String>,
+        style: GroupStyle,
+        disabled: bool,
+    },
+    /// Delete an enrollment group.
+    DeleteGroup { group: String },
+    /// Create or save the individual enrollment of every device.
+    PutIndividuals {
+        primary: Option<Generation>,
+        secondary: Option<Generation>,
+    },
+    /// Put a certificate of this generation into every device's secure store.
+    DeliverLeaf { generation: Generation },
+    /// Call a direct method on every device.
+    CallMethod { method: String },
+    /// Try certificates of this generation as a thief would, on one device of `one_in`.
+    Audit {
+        generation: Generation,
+        at_hub: bool,
+        at_dps: bool,
+        one_in: u32,
+    },
+}
+
+/// How a group names its CA certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupStyle {
+    /// The certificates themselves, `signingCertificates`.
+    SigningCertificates,
+    /// Names of certificates in the store, `caReferences`.
+    CaReferences,
+}
+
+impl fmt::Display for Action {
+    /// As the report lists it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddCaCertificate { certificate } => {
+                write!(f, "add and verify CA certificate {certificate}")
+            }
+            Self::DeleteCaCertificate { certificate } => {
+                write!(f, "delete CA certificate {certificate}")
+            }
+            Self::PutGroup {
+                group,
+                primary,
+                secondary,
+                disabled,
+                ..
+            } => {
+                write!(f, "save group {group}: ")?;
+                slots(f, primary.as_ref(), secondary.as_ref())?;
+                f.write_str(if *disabled { ", disabled" } else { "" })
+            }
+            Self::DeleteGroup { group } => write!(f, "delete group {group}"),
+            Self::PutIndividuals { primary, secondary } => {
+                f.write_str("save individual enrollments: ")?;
+                slots(f, primary.as_ref(), secondary.as_ref())
+            }
+            Self::DeliverLeaf { generation } => write!(f, "deliver leaf {generation}"),
+            Self::CallMethod { method } => write!(f, "call method {method}"),
+            Self::Audit {
+                generation,
+                at_hub,
+                at_dps,
+                ..
+            } => {
+                let place = match (at_hub, at_dps) {
+                    (true, true) => "the hub and DPS",
+                    (true, false) => "the hub",
+                    _ => "DPS",
+                };
+                write!(f, "try leaf {generation} at {place}")
+            }
+        }
+    }
+}
+
+fn slots<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    primary: Option<&T>,
+    secondary: Option<&T>,
+) -> fmt::Result {
+    match (primary, secondary) {
+        (Some(primary), Some(secondary)) => {
+            write!(f, "primary {primary}, secondary {secondary}")
+        }
+        (Some(primary), None) => write!(f, "primary {primary}, no secondary"),
+        (None, Some(secondary)) => write!(f, "no primary, secondary {secondary}"),
+        (None, None) => f.write_str("both slots empty"),
+    }
+}
+
+/// How a scenario is meant to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expectation {
+    /// Every check passes.
+    #[default]
+    Pass,
+    /// The verdict is fail, for the stated reason where one is stated.
+    Fail {
+        /// The check that must be among the failed ones.
+        check: Option<String>,
+        /// The rule that one of its offences must have fallen to.
+        rule: Option<String>,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario from `text`; `file` is how errors name it.
+    ///
+    /// # Errors
+    /// The first mistake found, with file, line, field and what would do instead.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
+        let source = place::Source { file, text };
+        let raw: raw::RawScenario = toml::from_str(text).map_err(|error| {
+            let message = error.message().trim().replace('\n', ", ");
+            match error.span() {
+                Some(span) => source.error_at(span.start, message),
+                None => ScenarioError {
+                    file: file.to_owned(),
+                    line: None,
+                    field: String::new(),
+                    message,
+                },
+            }
+        })?;
+        check::resolve(source, raw)
+    }
+
+    /// The newest generation that the operator delivers.
+    #[must_use]
+    pub fn newest_generation(&self) -> Generation {
+        let delivered = self.steps.iter().filter_map(|step| match step.action {
+            Action::DeliverLeaf { generation } => Some(generation),
+            _ => None,
+        });
+        delivered.max().unwrap_or(Generation(1))
+    }
+
+    /// The kind of leaf that `generation` is.
+    #[must_use]
+    pub fn leaf(&self, generation: Generation) -> Option<&LeafKind> {
+        self.leaves
+            .iter()
+            .find(|leaf| leaf.generation == generation)
+    }
+
+    /// The authorities from `name` up to its root.
+    #[must_use]
+    pub fn chain(&self, name: &str) -> Vec<&Authority> {
+        let mut chain = Vec::new();
+        let mut next = Some(name);
+        // An issuer always stands before those it signs, so the walk ends.
+        while let Some(authority) =
+            next.and_then(|name| self.authorities.iter().find(|known| known.name == name))
+        {
+            chain.push(authority);
+            next = authority.issuer.as_deref();
+        }
+        chain
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Which certificates DPS ought to admit after each step, worked out from the scenario alone.
+//!
+//! The checker holds the emulator to this: a generation that was admitted and no longer is has
+//! been retired, and nothing may register with it from then on (R-A16, R-A21, R-A22, R-D7).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, GroupStyle, Scenario};
+use crate::observation::Generation;
+
+/// DPS as the operator believes it to be.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    verified: BTreeSet<String>,
+    groups: BTreeMap<String, Group>,
+    individuals: Option<[Option<Generation>; 2]>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    slots: [Option<String>; 2],
+    style: GroupStyle,
+    disabled: bool,
+}
+
+impl Admission {
+    /// Takes note of an action that succeeded.
+    pub fn apply(&mut self, action: &Action) {
+        match action {
+            Action::AddCaCertificate { certificate } => {
+                self.verified.insert(certificate.clone());
+            }
+            Action::DeleteCaCertificate { certificate } => {
+                self.verified.remove(certificate);
+            }
+            Action::PutGroup {
+                group,
+                primary,
+                secondary,
+                style,
+                disabled,
+            } => {
+                let slots = [primary.clone(), secondary.clone()];
+                let entry = Group {
+                    slots,
+                    style: *style,
+                    disabled: *disabled,
+                };
+                self.groups.insert(group.clone(), entry);
+            }
+            Action::DeleteGroup { group } => {
+                self.groups.remove(group);
+            }
+            Action::PutIndividuals { primary, secondary } => {
+                self.individuals = Some([*primary, *secondary]);
+            }
+            Action::DeliverLeaf { .. } | Action::CallMethod { .. } | Action::Audit { .. } => {}
+        }
+    }
+
+    /// The generations whose leaves may register, expiry left aside.
+    #[must_use]
+    pub fn admitted(&self, scenario: &Scenario) -> BTreeSet<Generation> {
+        let mut admitted = BTreeSet::new();
+        for leaf in &scenario.leaves {
+            let chain = scenario.chain(&leaf.issuer);
+            let anchored = chain
+                .iter()
+                .any(|authority| self.verified.contains(&authority.name));
+            let entered = match self.individuals {
+                // An entry of the device's own shadows every group (R-A21b).
+                Some(slots) => slots.contains(&Some(leaf.generation)),
+                None => chain
+                    .iter()
+                    .find_map(|authority| self.group_on(&authority.name))
+                    .is_some_and(|group| !group.disabled),
+            };
+            if anchored && entered {
+                admitted.insert(leaf.generation);
+            }
+        }
+        admitted
+    }
+
+    fn group_on(&self, authority: &str) -> Option<&Group> {
+        self.groups.values().find(|group| {
+            let named = group.slots.iter().flatten().any(|slot| slot == authority);
+            // A reference to a certificate no longer in the store leads nowhere.
+            let stored = self.verified.contains(authority);
+            named && (group.style == GroupStyle::SigningCertificates || stored)
+        })
+    }
+}

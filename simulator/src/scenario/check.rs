@@ -1,0 +1,388 @@
+//! Checks a raw scenario wholly and resolves it.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::duration::{DAY_MS, Span};
+use super::place::{ScenarioError, Source};
+use super::raw::{
+    RawAuthority, RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario,
+};
+use super::{
+    Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
+    steps,
+};
+use crate::firmware::Firmware;
+use crate::observation::Generation;
+use crate::plan::Window;
+
+const LONGEST_RUN: Span = Span(3660 * DAY_MS);
+const MESSAGES_MAX: u64 = 1_000_000;
+
+/// Where to point in messages; passed to every check.
+pub(super) type Checked<T> = Result<T, ScenarioError>;
+
+pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario> {
+    let name = name_of(source, &raw.name)?;
+    let duration = bounded(source, &raw.duration, Span(60_000), LONGEST_RUN)?;
+    let roll_starts = bounded(source, &raw.roll_starts, Span(0), raw_of(&raw.duration))?;
+    let gap_budget = bounded(source, &raw.budget.gap, Span(1), Span(30 * DAY_MS))?;
+    let real_time = real_time(source, &raw.real_time)?;
+    let authorities = authorities(source, &raw.authority)?;
+    let leaves = leaves(source, &raw.leaf, &authorities)?;
+    let fleet = fleet(source, raw.fleet, duration)?;
+    let steps = steps::resolve(
+        source,
+        &raw.step,
+        &steps::Known {
+            authorities: &authorities,
+            leaves: &leaves,
+            fleet: &fleet,
+            duration,
+        },
+    )?;
+    Ok(Scenario {
+        name,
+        file: source.file.to_owned(),
+        claim: raw.claim,
+        guide: raw.guide,
+        proves: raw.proves,
+        seed: raw.seed,
+        duration,
+        roll_starts,
+        gap_budget,
+        real_time,
+        fleet,
+        authorities,
+        leaves,
+        steps,
+        expect: expectation(source, raw.expect.as_ref())?,
+    })
+}
+
+/// An error pointing at `value`.
+pub(super) fn at<T>(
+    source: Source<'_>,
+    value: &Spanned<T>,
+    message: impl Into<String>,
+) -> ScenarioError {
+    source.error_at(value.span().start, message)
+}
+
+/// The names that would have done, for the end of a message.
+pub(super) fn known<'a>(what: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    if names.is_empty() {
+        format!("no {what} is declared")
+    } else {
+        format!("known: {}", names.join(", "))
+    }
+}
+
+fn raw_of(span: &Spanned<Span>) -> Span {
+    *span.get_ref()
+}
+
+fn bounded(
+    source: Source<'_>,
+    value: &Spanned<Span>,
+    least: Span,
+    most: Span,
+) -> Checked<Duration> {
+    let span = raw_of(value);
+    if span < least || span > most {
+        return Err(at(
+            source,
+            value,
+            format!("{span} is not between {least} and {most}"),
+        ));
+    }
+    Ok(span.duration())
+}
+
+fn name_of(source: Source<'_>, name: &Spanned<String>) -> Checked<String> {
+    let text = name.get_ref();
+    let plain = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    // The name becomes a folder of reports.
+    if text.is_empty() || text.len() > 64 || !plain || text.starts_with('.') {
+        let message = format!("`{text}` is not 1 to 64 letters, digits, `-`, `_` or `.`");
+        return Err(at(source, name, message));
+    }
+    Ok(text.clone())
+}
+
+fn real_time(source: Source<'_>, raw: &RawRealTime) -> Checked<RealTime> {
+    let pick = |value: &Option<Spanned<Span>>, default: i64, least: i64, most: i64| match value {
+        Some(value) => bounded(source, value, Span(least), Span(most)),
+        None => Ok(Span(default).duration()),
+    };
+    let real_time = RealTime {
+        day: pick(&raw.day, 500, 10, DAY_MS)?,
+        telemetry: pick(&raw.telemetry, 1000, 10, DAY_MS)?,
+        spread: pick(&raw.spread, 2000, 0, 3_600_000)?,
+        awake: pick(&raw.awake, 20_000, 1000, DAY_MS)?,
+    };
+    match &raw.spread {
+        Some(spread) if real_time.spread >= real_time.awake => Err(at(
+            source,
+            spread,
+            "devices would wake when it is time to sleep",
+        )),
+        _ => Ok(real_time),
+    }
+}
+
+fn authorities(source: Source<'_>, raw: &[RawAuthority]) -> Checked<Vec<Authority>> {
+    let mut known_so_far: Vec<Authority> = Vec::new();
+    for entry in raw {
+        let name = name_of(source, &entry.name)?;
+        if known_so_far.iter().any(|known| known.name == name) {
+            return Err(at(
+                source,
+                &entry.name,
+                format!("`{name}` is declared twice"),
+            ));
+        }
+        if let Some(issuer) = &entry.issuer {
+            issuer_exists(source, issuer, &known_so_far)?;
+        }
+        let [from, until] = life(source, &entry.valid)?;
+        let issuer = entry.issuer.as_ref().map(|issuer| issuer.get_ref().clone());
+        known_so_far.push(Authority {
+            name,
+            issuer,
+            from,
+            until,
+        });
+        if known_so_far.len() > 50 {
+            return Err(at(
+                source,
+                &entry.name,
+                "a scenario may have at most 50 authorities",
+            ));
+        }
+    }
+    Ok(known_so_far)
+}
+
+fn issuer_exists(
+    source: Source<'_>,
+    name: &Spanned<String>,
+    declared: &[Authority],
+) -> Checked<()> {
+    if declared
+        .iter()
+        .any(|authority| authority.name == *name.get_ref())
+    {
+        return Ok(());
+    }
+    let names = known(
+        "authority",
+        declared.iter().map(|authority| authority.name.as_str()),
+    );
+    let message = format!(
+        "no authority `{}` is declared above this line; {names}",
+        name.get_ref()
+    );
+    Err(at(source, name, message))
+}
+
+fn life(source: Source<'_>, valid: &Spanned<[Span; 2]>) -> Checked<[Span; 2]> {
+    let [from, until] = *valid.get_ref();
+    if from >= until {
+        let message = format!("valid from {from} until {until}: the end is not after the start");
+        return Err(at(source, valid, message));
+    }
+    Ok([from, until])
+}
+
+fn leaves(
+    source: Source<'_>,
+    raw: &[RawLeaf],
+    authorities: &[Authority],
+) -> Checked<Vec<LeafKind>> {
+    let mut leaves: Vec<LeafKind> = Vec::new();
+    for entry in raw {
+        let expected = Generation(u32::try_from(leaves.len()).unwrap_or(u32::MAX) + 1);
+        let generation = Generation(*entry.generation.get_ref());
+        if generation != expected || expected.0 > 20 {
+            let message = format!(
+                "generation {} where {} was expected: generations count from 1 to at most 20, \
+                 in order",
+                generation.0, expected.0
+            );
+            return Err(at(source, &entry.generation, message));
+        }
+        issuer_exists(source, &entry.issuer, authorities)?;
+        let common_name = match &entry.common_name {
+            None => "{id}".to_owned(),
+            Some(pattern) if pattern.get_ref().contains("{id}") => pattern.get_ref().clone(),
+            Some(pattern) => {
+                let message = "every device would get the same name; write `{id}` where the \
+                               registration id belongs, such as `{id}-v2`";
+                return Err(at(source, pattern, message));
+            }
+        };
+        let [from, until] = life(source, &entry.valid)?;
+        let issuer = entry.issuer.get_ref().clone();
+        leaves.push(LeafKind {
+            generation,
+            issuer,
+            common_name,
+            from,
+            until,
+        });
+    }
+    Ok(leaves)
+}
+
+fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<FleetShape> {
+    let devices = *raw.devices.get_ref();
+    if !(1..=DEVICES_MAX).contains(&devices) {
+        let message = format!("{devices} is not between 1 and {DEVICES_MAX} devices");
+        return Err(at(source, &raw.devices, message));
+    }
+    let entry = raw.enrollment.get_ref();
+    let enrollment = match (&entry.group, entry.individual) {
+        (Some(group), false) => Enrollment::Group(group.clone()),
+        (None, true) => Enrollment::Individual,
+        _ => {
+            let message = "write either { group = \"NAME\" } or { individual = true }";
+            return Err(at(source, &raw.enrollment, message));
+        }
+    };
+    let telemetry = bounded(source, &raw.telemetry, Span(100), Span(30 * DAY_MS))?;
+    let spread = bounded(source, &raw.spread, Span(0), Span(DAY_MS))?;
+    let awake = windows(source, &raw, duration, spread)?;
+    let total: Duration = awake.iter().map(|window| window.until - window.from).sum();
+    if total.as_millis() / telemetry.as_millis() > u128::from(MESSAGES_MAX) {
+        let message = format!(
+            "a device would send more than {MESSAGES_MAX} messages; send less often or be awake \
+             for less"
+        );
+        return Err(at(source, &raw.telemetry, message));
+    }
+    let firmware = firmware(source, &raw.firmware)?;
+    if firmware.is_empty() {
+        let message = "a fleet needs at least one [[fleet.firmware]]";
+        return Err(at(source, &raw.devices, message));
+    }
+    Ok(FleetShape {
+        devices,
+        enrollment,
+        telemetry,
+        spread,
+        awake,
+        firmware,
+    })
+}
+
+fn windows(
+    source: Source<'_>,
+    raw: &RawFleet,
+    duration: Duration,
+    spread: Duration,
+) -> Checked<Vec<Window>> {
+    let mut windows: Vec<Window> = Vec::new();
+    for entry in raw.awake.get_ref() {
+        let window = *entry.get_ref();
+        let (from, until) = (
+            window.from.duration(),
+            window.from.duration() + window.r#for.duration(),
+        );
+        if window.from < Span(0) || window.r#for.duration() <= spread {
+            let message = format!(
+                "a window starts at 0s or later and lasts longer than fleet.spread, {}",
+                Span(i64::try_from(spread.as_millis()).unwrap_or(i64::MAX))
+            );
+            return Err(at(source, entry, message));
+        }
+        if windows.last().is_some_and(|before| from <= before.until) {
+            let message = "this window does not begin after the one before it has ended; list \
+                           windows in order, or join the two";
+            return Err(at(source, entry, message));
+        }
+        windows.push(Window { from, until });
+    }
+    match windows.last() {
+        None => Err(at(
+            source,
+            &raw.awake,
+            "devices are never awake; list at least one window",
+        )),
+        Some(last) if last.until < duration || last.from >= duration => {
+            let message = "the last window must begin before and reach the end of the run, or \
+                           nobody could say how the devices ended";
+            Err(at(source, &raw.awake, message))
+        }
+        Some(_) if windows.len() > 1000 => Err(at(
+            source,
+            &raw.awake,
+            "a fleet may have at most 1000 windows",
+        )),
+        Some(_) => Ok(windows),
+    }
+}
+
+fn firmware(source: Source<'_>, raw: &[RawFirmware]) -> Checked<Vec<(u32, Firmware)>> {
+    let mut models = Vec::new();
+    for entry in raw {
+        let share = *entry.share.get_ref();
+        if !(1..=1000).contains(&share) {
+            let message = format!("{share} is not a share between 1 and 1000");
+            return Err(at(source, &entry.share, message));
+        }
+        let name = name_of(source, &entry.name)?;
+        let default = Firmware::default();
+        let model = Firmware {
+            name,
+            trigger: entry.trigger.unwrap_or(default.trigger),
+            roll: entry.roll.unwrap_or(default.roll),
+            on_unauthorized: entry.on_unauthorized.unwrap_or(default.on_unauthorized),
+            on_boot: entry.on_boot.unwrap_or(default.on_boot),
+            ..default
+        };
+        models.push((share, model));
+    }
+    Ok(models)
+}
+
+fn expectation(source: Source<'_>, raw: Option<&RawExpect>) -> Checked<Expectation> {
+    let Some(raw) = raw else {
+        return Ok(Expectation::Pass);
+    };
+    if let Some(check) = &raw.check
+        && !crate::checker::CHECKS
+            .iter()
+            .any(|(name, _)| name == check.get_ref())
+    {
+        let names = known(
+            "check",
+            crate::checker::CHECKS.iter().map(|(name, _)| *name),
+        );
+        let message = format!("no check is called `{}`; {names}", check.get_ref());
+        return Err(at(source, check, message));
+    }
+    match raw.verdict.get_ref().as_str() {
+        "fail" => Ok(Expectation::Fail {
+            check: raw.check.as_ref().map(|check| check.get_ref().clone()),
+            rule: raw.rule.as_ref().map(|rule| rule.get_ref().clone()),
+        }),
+        "pass" => match raw.check.as_ref().or(raw.rule.as_ref()) {
+            Some(extra) => Err(at(
+                source,
+                extra,
+                "only an expected failure has a check and a rule",
+            )),
+            None => Ok(Expectation::Pass),
+        },
+        other => Err(at(
+            source,
+            &raw.verdict,
+            format!("`{other}` is neither `pass` nor `fail`"),
+        )),
+    }
+}

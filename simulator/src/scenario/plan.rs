@@ -1,0 +1,84 @@
+//! Fixes every device's life before a run begins: the seed decides, and nothing later does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use linarite_env::Entropy;
+
+use super::pace::Pace;
+use super::{FleetShape, Scenario};
+use crate::firmware::Firmware;
+use crate::observation::DeviceIndex;
+use crate::plan::{DevicePlan, Window};
+
+/// Far enough to lie past the end of any run.
+const FOREVER: Duration = Duration::from_secs(200 * 365 * 86_400);
+
+/// When devices are awake on the run's clock.
+fn windows(fleet: &FleetShape, pace: &Pace) -> Vec<Window> {
+    let on_clock = |window: &Window| Window {
+        from: pace.procedure(window.from),
+        until: pace.procedure(window.until),
+    };
+    let mut windows: Vec<Window> = fleet.awake.iter().map(on_clock).collect();
+    if let Some(last) = windows.last_mut() {
+        // Nobody shall fall asleep in the moment of the verdict.
+        last.until = FOREVER;
+    }
+    windows
+}
+
+/// The registration id of a device: `dev-00001` is the first.
+#[must_use]
+pub fn registration_id(index: DeviceIndex) -> String {
+    format!("dev-{:05}", u64::from(index.0) + 1)
+}
+
+/// The plans of the first `devices` devices of `scenario`.
+#[must_use]
+pub fn device_plans(
+    scenario: &Scenario,
+    entropy: &Entropy,
+    devices: u32,
+    pace: &Pace,
+) -> Vec<DevicePlan> {
+    let fleet = &scenario.fleet;
+    let windows: Arc<[Window]> = windows(fleet, pace).into();
+    let models: Vec<(u32, Arc<Firmware>)> = fleet
+        .firmware
+        .iter()
+        .map(|(share, model)| (*share, Arc::new(model.clone())))
+        .collect();
+    let (spread, telemetry_every) = match pace {
+        Pace::Virtual => (fleet.spread, fleet.telemetry),
+        Pace::RealTime(shrunk) => (shrunk.real_time.spread, shrunk.real_time.telemetry),
+    };
+    let plan = |index| {
+        let id = registration_id(index);
+        let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        let lag = entropy.stream("lag", &id).u64(0..=spread_ms);
+        DevicePlan {
+            index,
+            firmware: model(&models, entropy, &id),
+            registration_id: id.into(),
+            windows: Arc::clone(&windows),
+            lag: Duration::from_millis(lag),
+            telemetry_every,
+        }
+    };
+    (0..devices).map(DeviceIndex).map(plan).collect()
+}
+
+/// Draws a device's firmware by share.
+fn model(models: &[(u32, Arc<Firmware>)], entropy: &Entropy, id: &str) -> Arc<Firmware> {
+    let total: u32 = models.iter().map(|(share, _)| share).sum();
+    let mut ticket = entropy.stream("firmware", id).u32(0..total.max(1));
+    for (share, model) in models {
+        if ticket < *share {
+            return Arc::clone(model);
+        }
+        ticket -= share;
+    }
+    // Not reached: tickets are drawn below the sum of the shares, and a fleet has a model.
+    Arc::new(Firmware::default())
+}

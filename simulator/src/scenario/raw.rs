@@ -1,0 +1,178 @@
+//! A scenario file as it is written, before anything in it is believed.
+//!
+//! Spans are kept where a later check may have to point at the line.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::duration::Span;
+use crate::firmware::{OnBoot, OnUnauthorized, RollOrder, Trigger};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawScenario {
+    pub(super) name: Spanned<String>,
+    pub(super) claim: String,
+    #[serde(default)]
+    pub(super) guide: Option<String>,
+    #[serde(default)]
+    pub(super) proves: Vec<String>,
+    #[serde(default = "one")]
+    pub(super) seed: u64,
+    pub(super) duration: Spanned<Span>,
+    pub(super) roll_starts: Spanned<Span>,
+    pub(super) budget: RawBudget,
+    #[serde(default)]
+    pub(super) real_time: RawRealTime,
+    pub(super) fleet: RawFleet,
+    #[serde(default)]
+    pub(super) authority: Vec<RawAuthority>,
+    #[serde(default)]
+    pub(super) leaf: Vec<RawLeaf>,
+    #[serde(default)]
+    pub(super) step: Vec<RawStep>,
+    #[serde(default)]
+    pub(super) expect: Option<RawExpect>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// What a device may suffer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBudget {
+    pub(super) gap: Spanned<Span>,
+}
+
+/// How the procedure shrinks when it runs against the wall clock.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRealTime {
+    pub(super) day: Option<Spanned<Span>>,
+    pub(super) telemetry: Option<Spanned<Span>>,
+    pub(super) spread: Option<Spanned<Span>>,
+    pub(super) awake: Option<Spanned<Span>>,
+}
+
+/// The devices.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFleet {
+    pub(super) devices: Spanned<u32>,
+    pub(super) enrollment: Spanned<RawEnrollment>,
+    pub(super) telemetry: Spanned<Span>,
+    pub(super) spread: Spanned<Span>,
+    pub(super) awake: Spanned<Vec<Spanned<RawWindow>>>,
+    pub(super) firmware: Vec<RawFirmware>,
+}
+
+/// How DPS knows the devices.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEnrollment {
+    #[serde(default)]
+    pub(super) group: Option<String>,
+    #[serde(default)]
+    pub(super) individual: bool,
+}
+
+/// A time awake.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWindow {
+    pub(super) from: Span,
+    pub(super) r#for: Span,
+}
+
+/// A firmware model and its share of the fleet.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFirmware {
+    pub(super) name: Spanned<String>,
+    pub(super) share: Spanned<u32>,
+    #[serde(default)]
+    pub(super) trigger: Option<Trigger>,
+    #[serde(default)]
+    pub(super) roll: Option<RollOrder>,
+    #[serde(default)]
+    pub(super) on_unauthorized: Option<OnUnauthorized>,
+    #[serde(default)]
+    pub(super) on_boot: Option<OnBoot>,
+}
+
+/// A root or an intermediate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuthority {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) issuer: Option<Spanned<String>>,
+    pub(super) valid: Spanned<[Span; 2]>,
+}
+
+/// One generation of device certificates.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLeaf {
+    pub(super) generation: Spanned<u32>,
+    pub(super) issuer: Spanned<String>,
+    #[serde(default)]
+    pub(super) common_name: Option<Spanned<String>>,
+    pub(super) valid: Spanned<[Span; 2]>,
+}
+
+/// A slot's content: an authority's name in a group, a generation in an individual entry.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an authority's name or the number of a generation"
+)]
+pub(super) enum RawSlot {
+    Generation(u32),
+    Authority(String),
+}
+
+/// One thing the operator does. Which fields belong depends on `do`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStep {
+    #[serde(default)]
+    pub(super) at: Option<Spanned<Span>>,
+    pub(super) r#do: Spanned<String>,
+    #[serde(default)]
+    pub(super) certificate: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) group: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) primary: Option<Spanned<RawSlot>>,
+    #[serde(default)]
+    pub(super) secondary: Option<Spanned<RawSlot>>,
+    #[serde(default)]
+    pub(super) style: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) disabled: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) generation: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) method: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) at_hub: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) at_dps: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) share: Option<Spanned<String>>,
+}
+
+/// How the scenario is meant to end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExpect {
+    pub(super) verdict: Spanned<String>,
+    #[serde(default)]
+    pub(super) check: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) rule: Option<Spanned<String>>,
+}

@@ -1,0 +1,375 @@
+//! Checks and resolves the operator's steps.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::check::{Checked, at, known};
+use super::duration::Span;
+use super::place::Source;
+use super::raw::{RawSlot, RawStep};
+use super::{Action, Authority, Enrollment, FleetShape, GroupStyle, LeafKind, Step};
+use crate::observation::Generation;
+
+const STEPS_MAX: usize = 1000;
+
+/// The kinds of steps with the fields that belong to each.
+const KINDS: [(&str, &[&str]); 8] = [
+    ("add-ca-certificate", &["certificate"]),
+    (
+        "put-group",
+        &["group", "primary", "secondary", "style", "disabled"],
+    ),
+    ("put-individuals", &["primary", "secondary"]),
+    ("deliver-leaf", &["generation"]),
+    ("call-method", &["method"]),
+    ("audit", &["generation", "at_hub", "at_dps", "share"]),
+    ("delete-ca-certificate", &["certificate"]),
+    ("delete-group", &["group"]),
+];
+
+/// What the rest of the file declares.
+pub(super) struct Known<'a> {
+    pub(super) authorities: &'a [Authority],
+    pub(super) leaves: &'a [LeafKind],
+    pub(super) fleet: &'a FleetShape,
+    pub(super) duration: Duration,
+}
+
+pub(super) fn resolve(
+    source: Source<'_>,
+    raw: &[RawStep],
+    declared: &Known<'_>,
+) -> Checked<Vec<Step>> {
+    let mut steps: Vec<Step> = Vec::new();
+    for entry in raw {
+        let before = steps.last().map_or(Duration::ZERO, |step| step.at);
+        let moment = time_of(source, entry, before, declared)?;
+        let reader = Reader {
+            source,
+            step: entry,
+            declared,
+        };
+        reader.fields_belong()?;
+        let action = reader.action()?;
+        reader.fits(&action, moment, &steps)?;
+        steps.push(Step { at: moment, action });
+        if steps.len() > STEPS_MAX {
+            let message = format!("a scenario may have at most {STEPS_MAX} steps");
+            return Err(at(source, &entry.r#do, message));
+        }
+    }
+    the_roll_is_whole(source, &steps, declared)?;
+    Ok(steps)
+}
+
+fn time_of(
+    source: Source<'_>,
+    step: &RawStep,
+    before: Duration,
+    declared: &Known<'_>,
+) -> Checked<Duration> {
+    let Some(value) = &step.at else {
+        return Ok(before);
+    };
+    let moment = value.get_ref().duration();
+    if *value.get_ref() < Span(0) || moment > declared.duration {
+        return Err(at(
+            source,
+            value,
+            format!("{} lies outside the run", value.get_ref()),
+        ));
+    }
+    if moment < before {
+        let message = format!(
+            "{} is earlier than the step before it; steps run in the order of the file",
+            value.get_ref()
+        );
+        return Err(at(source, value, message));
+    }
+    Ok(moment)
+}
+
+fn the_roll_is_whole(source: Source<'_>, steps: &[Step], declared: &Known<'_>) -> Checked<()> {
+    if declared.leaves.is_empty() {
+        return Err(source.error_at(
+            0,
+            "devices need a certificate: declare [[leaf]] generation = 1",
+        ));
+    }
+    let delivers = |step: &Step| matches!(step.action, Action::DeliverLeaf { .. });
+    if !steps.iter().any(delivers) {
+        return Err(source.error_at(0, "no step delivers a leaf, so there is no roll to judge"));
+    }
+    let enrolls = |step: &Step| match (&step.action, &declared.fleet.enrollment) {
+        (Action::PutGroup { group, .. }, Enrollment::Group(own)) => group == own,
+        (Action::PutIndividuals { .. }, Enrollment::Individual) => true,
+        _ => false,
+    };
+    if !steps.iter().any(enrolls) {
+        let message = match &declared.fleet.enrollment {
+            Enrollment::Group(group) => {
+                format!("no put-group step creates fleet's group `{group}`")
+            }
+            Enrollment::Individual => "no put-individuals step enrolls the devices".to_owned(),
+        };
+        return Err(source.error_at(0, message));
+    }
+    Ok(())
+}
+
+/// Reads one step.
+struct Reader<'a> {
+    source: Source<'a>,
+    step: &'a RawStep,
+    declared: &'a Known<'a>,
+}
+
+impl Reader<'_> {
+    fn fields_belong(&self) -> Checked<()> {
+        let kind = self.step.r#do.get_ref().as_str();
+        let Some((_, fields)) = KINDS.iter().find(|(name, _)| *name == kind) else {
+            let names = known("step", KINDS.iter().map(|(name, _)| *name));
+            let message = format!("no step is called `{kind}`; {names}");
+            return Err(at(self.source, &self.step.r#do, message));
+        };
+        for (field, start) in self.present() {
+            if !fields.contains(&field) {
+                let names = known("field", fields.iter().copied());
+                let message = format!("`{field}` does not belong to a `{kind}` step; {names}");
+                return Err(self.source.error_at(start, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn present(&self) -> Vec<(&'static str, usize)> {
+        fn start<T>(value: Option<&Spanned<T>>) -> Option<usize> {
+            value.map(|value| value.span().start)
+        }
+        let step = self.step;
+        let fields = [
+            ("certificate", start(step.certificate.as_ref())),
+            ("group", start(step.group.as_ref())),
+            ("primary", start(step.primary.as_ref())),
+            ("secondary", start(step.secondary.as_ref())),
+            ("style", start(step.style.as_ref())),
+            ("disabled", start(step.disabled.as_ref())),
+            ("generation", start(step.generation.as_ref())),
+            ("method", start(step.method.as_ref())),
+            ("at_hub", start(step.at_hub.as_ref())),
+            ("at_dps", start(step.at_dps.as_ref())),
+            ("share", start(step.share.as_ref())),
+        ];
+        fields
+            .into_iter()
+            .filter_map(|(name, start)| Some((name, start?)))
+            .collect()
+    }
+
+    fn action(&self) -> Checked<Action> {
+        let step = self.step;
+        Ok(match step.r#do.get_ref().as_str() {
+            "add-ca-certificate" => Action::AddCaCertificate {
+                certificate: self.certificate()?,
+            },
+            "delete-ca-certificate" => Action::DeleteCaCertificate {
+                certificate: self.certificate()?,
+            },
+            "put-group" => Action::PutGroup {
+                group: self.needed("group", step.group.as_ref())?.get_ref().clone(),
+                primary: self.authority_slot(step.primary.as_ref())?,
+                secondary: self.authority_slot(step.secondary.as_ref())?,
+                style: self.style()?,
+                disabled: step.disabled.as_ref().is_some_and(|value| *value.get_ref()),
+            },
+            "delete-group" => Action::DeleteGroup {
+                group: self.needed("group", step.group.as_ref())?.get_ref().clone(),
+            },
+            "put-individuals" => Action::PutIndividuals {
+                primary: self.generation_slot(step.primary.as_ref())?,
+                secondary: self.generation_slot(step.secondary.as_ref())?,
+            },
+            "deliver-leaf" => Action::DeliverLeaf {
+                generation: self.generation()?,
+            },
+            "call-method" => Action::CallMethod {
+                method: self
+                    .needed("method", step.method.as_ref())?
+                    .get_ref()
+                    .clone(),
+            },
+            _ => Action::Audit {
+                generation: self.generation()?,
+                at_hub: step.at_hub.as_ref().is_some_and(|value| *value.get_ref()),
+                at_dps: step.at_dps.as_ref().is_some_and(|value| *value.get_ref()),
+                one_in: self.one_in()?,
+            },
+        })
+    }
+
+    fn needed<'v, T>(&self, field: &str, value: Option<&'v Spanned<T>>) -> Checked<&'v Spanned<T>> {
+        let kind = self.step.r#do.get_ref();
+        value.ok_or_else(|| {
+            at(
+                self.source,
+                &self.step.r#do,
+                format!("a `{kind}` step needs the field `{field}`"),
+            )
+        })
+    }
+
+    fn certificate(&self) -> Checked<String> {
+        let name = self.needed("certificate", self.step.certificate.as_ref())?;
+        self.authority(name, name.get_ref())
+    }
+
+    fn authority<T>(&self, place: &Spanned<T>, name: &str) -> Checked<String> {
+        let declared = self.declared.authorities;
+        if declared.iter().any(|authority| authority.name == name) {
+            return Ok(name.to_owned());
+        }
+        let names = known(
+            "authority",
+            declared.iter().map(|authority| authority.name.as_str()),
+        );
+        Err(at(
+            self.source,
+            place,
+            format!("no authority is called `{name}`; {names}"),
+        ))
+    }
+
+    fn authority_slot(&self, slot: Option<&Spanned<RawSlot>>) -> Checked<Option<String>> {
+        let Some(slot) = slot else { return Ok(None) };
+        match slot.get_ref() {
+            RawSlot::Authority(name) => self.authority(slot, name).map(Some),
+            RawSlot::Generation(_) => {
+                let message = "a group's slot holds the name of an authority, in quotes";
+                Err(at(self.source, slot, message))
+            }
+        }
+    }
+
+    fn generation_slot(&self, slot: Option<&Spanned<RawSlot>>) -> Checked<Option<Generation>> {
+        let Some(slot) = slot else { return Ok(None) };
+        match slot.get_ref() {
+            RawSlot::Generation(number) => self.known_generation(slot, *number).map(Some),
+            RawSlot::Authority(_) => {
+                let message = "an individual entry's slot holds the number of a generation";
+                Err(at(self.source, slot, message))
+            }
+        }
+    }
+
+    fn generation(&self) -> Checked<Generation> {
+        let number = self.needed("generation", self.step.generation.as_ref())?;
+        self.known_generation(number, *number.get_ref())
+    }
+
+    fn known_generation<T>(&self, place: &Spanned<T>, number: u32) -> Checked<Generation> {
+        let generation = Generation(number);
+        if self
+            .declared
+            .leaves
+            .iter()
+            .any(|leaf| leaf.generation == generation)
+        {
+            return Ok(generation);
+        }
+        let numbers: Vec<String> = self
+            .declared
+            .leaves
+            .iter()
+            .map(|leaf| leaf.generation.0.to_string())
+            .collect();
+        let names = known("generation", numbers.iter().map(String::as_str));
+        Err(at(
+            self.source,
+            place,
+            format!("no [[leaf]] has generation {number}; {names}"),
+        ))
+    }
+
+    fn style(&self) -> Checked<GroupStyle> {
+        let Some(style) = &self.step.style else {
+            return Ok(GroupStyle::SigningCertificates);
+        };
+        match style.get_ref().as_str() {
+            "signing-certificates" => Ok(GroupStyle::SigningCertificates),
+            "ca-references" => Ok(GroupStyle::CaReferences),
+            other => {
+                let names = known("style", ["signing-certificates", "ca-references"]);
+                Err(at(
+                    self.source,
+                    style,
+                    format!("no style is called `{other}`; {names}"),
+                ))
+            }
+        }
+    }
+
+    fn one_in(&self) -> Checked<u32> {
+        let Some(share) = &self.step.share else {
+            return Ok(1);
+        };
+        let number = share
+            .get_ref()
+            .strip_prefix("1/")
+            .and_then(|n| n.parse().ok());
+        number.filter(|n| (1..=100_000).contains(n)).ok_or_else(|| {
+            let message = format!("`{}` is not a share like \"1/10\"", share.get_ref());
+            at(self.source, share, message)
+        })
+    }
+
+    /// What a step presumes of the time and of the steps before it.
+    fn fits(&self, action: &Action, moment: Duration, before: &[Step]) -> Checked<()> {
+        let complain = |message: String| Err(at(self.source, &self.step.r#do, message));
+        match action {
+            Action::PutGroup {
+                primary: None,
+                secondary: None,
+                ..
+            }
+            | Action::PutIndividuals {
+                primary: None,
+                secondary: None,
+            } => complain("name at least one of `primary` and `secondary`".to_owned()),
+            Action::Audit {
+                at_hub: false,
+                at_dps: false,
+                ..
+            } => complain("say where to try: `at_hub = true`, `at_dps = true` or both".to_owned()),
+            Action::DeliverLeaf {
+                generation: Generation(1),
+            } => complain("devices are born with generation 1; deliver a later one".to_owned()),
+            Action::CallMethod { .. } if !self.all_awake(moment) => complain(format!(
+                "not every device is awake at {}; choose a time at least fleet.spread after a \
+                 window's start and before its end",
+                Span(i64::try_from(moment.as_millis()).unwrap_or(i64::MAX))
+            )),
+            Action::DeleteGroup { group } => {
+                let mut put = before.iter().filter_map(|step| match &step.action {
+                    Action::PutGroup { group, .. } => Some(group.as_str()),
+                    _ => None,
+                });
+                if put.any(|known| known == group) {
+                    return Ok(());
+                }
+                complain(format!(
+                    "no step before this one creates the group `{group}`"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn all_awake(&self, moment: Duration) -> bool {
+        let fleet = self.declared.fleet;
+        fleet
+            .awake
+            .iter()
+            .any(|window| window.from + fleet.spread <= moment && moment < window.until)
+    }
+}

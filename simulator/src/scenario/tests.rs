@@ -1,0 +1,376 @@
+//! A scenario is read whole or refused with the place of its mistake.
+
+use linarite_env::Entropy;
+
+use super::duration::DAY_MS;
+use super::pace::Pace;
+use super::plan::device_plans;
+use super::*;
+use crate::observation::DeviceIndex;
+
+const GOOD: &str = r#"
+name = "small"
+claim = "a claim"
+duration = "10d"
+roll_starts = "5d"
+[budget]
+gap = "10s"
+[fleet]
+devices = 100
+enrollment = { group = "fleet" }
+telemetry = "10m"
+spread = "2m"
+awake = [
+  { from = "1h", for = "1h" },
+  { from = "9d", for = "1d" },
+]
+[[fleet.firmware]]
+name = "one"
+share = 3
+[[fleet.firmware]]
+name = "two"
+share = 1
+on_boot = "register"
+[[authority]]
+name = "root-a"
+valid = ["-1d", "100d"]
+[[authority]]
+name = "issuer-1"
+issuer = "root-a"
+valid = ["-1d", "9d"]
+[[authority]]
+name = "issuer-2"
+issuer = "root-a"
+valid = ["1d", "90d"]
+[[leaf]]
+generation = 1
+issuer = "issuer-1"
+valid = ["0d", "9d"]
+[[leaf]]
+generation = 2
+issuer = "issuer-2"
+valid = ["4d", "20d"]
+[[step]]
+at = "0d"
+do = "add-ca-certificate"
+certificate = "root-a"
+[[step]]
+do = "put-group"
+group = "fleet"
+primary = "issuer-1"
+[[step]]
+at = "9d1h"
+do = "deliver-leaf"
+generation = 2
+[[step]]
+at = "9d2h"
+do = "call-method"
+method = "reprovision"
+"#;
+
+fn good() -> Scenario {
+    Scenario::parse("small.toml", GOOD).unwrap()
+}
+
+#[test]
+fn a_good_scenario_is_resolved() {
+    let scenario = good();
+    assert_eq!(scenario.steps.len(), 4);
+    assert_eq!(
+        scenario.steps[1].at,
+        Duration::ZERO,
+        "without `at` a step follows at once"
+    );
+    assert_eq!(scenario.newest_generation(), Generation(2));
+    let chain: Vec<&str> = scenario
+        .chain("issuer-2")
+        .iter()
+        .map(|authority| authority.name.as_str())
+        .collect();
+    assert_eq!(chain, ["issuer-2", "root-a"]);
+}
+
+/// Replaces `old` by `new` in the good scenario and expects the message to begin with `place`
+/// and to hold `words`.
+fn refuses(old: &str, new: &str, place: &str, words: &str) {
+    let text = GOOD.replacen(old, new, 1);
+    assert_ne!(text, GOOD, "`{old}` is not in the scenario");
+    let error = Scenario::parse("small.toml", &text).unwrap_err();
+    let line = error.line;
+    let message = error.to_string();
+    assert!(line.is_some(), "{message}");
+    assert_eq!(error.field, place, "{message}");
+    assert!(message.contains(words), "{message}");
+}
+
+#[test]
+fn mistakes_are_answered_with_their_place_and_what_would_do() {
+    let table = [
+        (
+            "duration = \"10d\"",
+            "duration = \"10\"",
+            "duration",
+            "write it like 90d",
+        ),
+        (
+            "duration = \"10d\"",
+            "duratoin = \"10d\"",
+            "duratoin",
+            "unknown field",
+        ),
+        (
+            "roll_starts = \"5d\"",
+            "roll_starts = \"11d\"",
+            "roll_starts",
+            "between 0s and 10d",
+        ),
+        (
+            "devices = 100",
+            "devices = 100001",
+            "fleet.devices",
+            "100000",
+        ),
+        ("devices = 100", "devices = 0", "fleet.devices", "between 1"),
+        (
+            "{ group = \"fleet\" }",
+            "{ }",
+            "fleet.enrollment",
+            "individual = true",
+        ),
+        (
+            "from = \"9d\"",
+            "from = \"1h30m\"",
+            "fleet.awake",
+            "does not begin after",
+        ),
+        (
+            "for = \"1d\"",
+            "for = \"1h\"",
+            "fleet.awake",
+            "reach the end",
+        ),
+        (
+            "share = 3",
+            "share = 0",
+            "fleet.firmware[1].share",
+            "between 1 and 1000",
+        ),
+        (
+            "on_boot = \"register\"",
+            "on_boot = \"sleep\"",
+            "fleet.firmware[2].on_boot",
+            "`connect`",
+        ),
+        (
+            "issuer = \"root-a\"",
+            "issuer = \"root-b\"",
+            "authority[2].issuer",
+            "known: root-a",
+        ),
+        (
+            "valid = [\"1d\", \"90d\"]",
+            "valid = [\"1d\", \"1d\"]",
+            "authority[3].valid",
+            "not after",
+        ),
+        (
+            "issuer = \"issuer-2\"",
+            "issuer = \"issuer-3\"",
+            "leaf[2].issuer",
+            "known: root-a, issuer-1, issuer-2",
+        ),
+        (
+            "generation = 2\nissuer",
+            "generation = 3\nissuer",
+            "leaf[2].generation",
+            "where 2 was expected",
+        ),
+        (
+            "issuer = \"issuer-2\"",
+            "issuer = \"issuer-2\"\ncommon_name = \"x\"",
+            "leaf[2].common_name",
+            "{id}",
+        ),
+        (
+            "do = \"add-ca-certificate\"",
+            "do = \"add-certificate\"",
+            "step[1].do",
+            "known: add-ca-certificate",
+        ),
+        (
+            "certificate = \"root-a\"",
+            "certificate = \"root-b\"",
+            "step[1].certificate",
+            "known: root-a",
+        ),
+        (
+            "certificate = \"root-a\"",
+            "certificate = \"root-a\"\ngroup = \"g\"",
+            "step[1].group",
+            "does not belong",
+        ),
+        (
+            "primary = \"issuer-1\"",
+            "",
+            "step[2].do",
+            "at least one of",
+        ),
+        (
+            "primary = \"issuer-1\"",
+            "primary = 1",
+            "step[2].primary",
+            "name of an authority",
+        ),
+        (
+            "group = \"fleet\"\nprimary",
+            "group = \"flet\"\nprimary",
+            "name",
+            "`fleet`",
+        ),
+        (
+            "at = \"9d2h\"",
+            "at = \"9d\"",
+            "step[4].at",
+            "earlier than the step before",
+        ),
+        (
+            "at = \"9d2h\"",
+            "at = \"11d\"",
+            "step[4].at",
+            "outside the run",
+        ),
+        (
+            "at = \"9d1h\"\ndo = \"deliver-leaf\"",
+            "at = \"9d1h\"\ndo = \"call-method\"",
+            "step[3].generation",
+            "does not belong",
+        ),
+        (
+            "generation = 2\n[[step]]",
+            "generation = 1\n[[step]]",
+            "step[3].do",
+            "born with",
+        ),
+        (
+            "generation = 2\n[[step]]",
+            "generation = 7\n[[step]]",
+            "step[3].generation",
+            "known: 1, 2",
+        ),
+    ];
+    for (old, new, place, words) in table {
+        // Errors about the file as a whole point at its beginning.
+        let place = if place == "name" { "" } else { place };
+        refuses(old, new, place, words);
+    }
+}
+
+#[test]
+fn a_method_is_called_only_when_every_device_is_awake() {
+    let text = GOOD
+        .replace("at = \"9d1h\"", "at = \"9d\"")
+        .replace("9d2h", "9d1m");
+    let message = Scenario::parse("small.toml", &text)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.starts_with("small.toml:57: step[4].do: not every device is awake"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_plan_depends_on_seed_and_device_alone() {
+    let scenario = good();
+    let few = device_plans(&scenario, &Entropy::new(7), 10, &Pace::Virtual);
+    let many = device_plans(&scenario, &Entropy::new(7), 100, &Pace::Virtual);
+    let other = device_plans(&scenario, &Entropy::new(8), 10, &Pace::Virtual);
+    let lags = |plans: &[crate::plan::DevicePlan]| -> Vec<Duration> {
+        plans.iter().take(10).map(|plan| plan.lag).collect()
+    };
+    assert_eq!(lags(&few), lags(&many));
+    assert_ne!(lags(&few), lags(&other));
+    assert!(many.iter().all(|plan| plan.lag <= Duration::from_secs(120)));
+    let second = many
+        .iter()
+        .filter(|plan| plan.firmware.name == "two")
+        .count();
+    assert!(
+        (10..45).contains(&second),
+        "{second} of 100 with a share of a quarter"
+    );
+    assert_eq!(&*many[0].registration_id, "dev-00001");
+    assert_eq!(plan::registration_id(DeviceIndex(99_999)), "dev-100000");
+}
+
+#[test]
+fn in_real_time_sleeps_shrink_by_the_day_and_times_awake_to_a_fixed_length() {
+    let scenario = good();
+    let pace = Pace::real_time(&scenario);
+    let hour = DAY_MS / 24;
+    // Awake from 1h to 2h and from 9d to 10d; 500 ms for a day asleep, 20 s for each time awake.
+    let table = [
+        (-DAY_MS, -500),
+        (0, 0),
+        (hour, 20),
+        (hour + hour / 2, 10_020),
+        (2 * hour, 20_020),
+        (9 * DAY_MS, 24_478),
+        (10 * DAY_MS, 44_478),
+        (12 * DAY_MS, 45_478),
+    ];
+    for (span, clock) in table {
+        assert_eq!(pace.procedure_ms(Span(span)), clock, "{}", Span(span));
+    }
+    assert!((pace.days(44_478) - 10.0).abs() < 0.01);
+    assert!((pace.days(34_478) - 9.5).abs() < 0.01);
+    let plans = device_plans(&scenario, &Entropy::new(1), 1, &pace);
+    assert_eq!(plans[0].windows[1].from, Duration::from_millis(24_478));
+    assert_eq!(plans[0].telemetry_every, Duration::from_secs(1));
+}
+
+#[test]
+fn dps_ought_to_admit_what_the_steps_say() {
+    let scenario = good();
+    let mut admission = admission::Admission::default();
+    let admitted = |admission: &admission::Admission| -> Vec<u32> {
+        admission
+            .admitted(&scenario)
+            .into_iter()
+            .map(|generation| generation.0)
+            .collect()
+    };
+    let group = |primary: Option<&str>, secondary: Option<&str>, disabled| Action::PutGroup {
+        group: "fleet".to_owned(),
+        primary: primary.map(str::to_owned),
+        secondary: secondary.map(str::to_owned),
+        style: GroupStyle::SigningCertificates,
+        disabled,
+    };
+    admission.apply(&group(Some("issuer-1"), None, false));
+    assert_eq!(admitted(&admission), [0; 0], "nothing is verified yet");
+    admission.apply(&Action::AddCaCertificate {
+        certificate: "root-a".to_owned(),
+    });
+    assert_eq!(admitted(&admission), [1]);
+    admission.apply(&group(Some("issuer-1"), Some("issuer-2"), false));
+    assert_eq!(admitted(&admission), [1, 2]);
+    admission.apply(&group(None, Some("issuer-2"), false));
+    assert_eq!(admitted(&admission), [2]);
+    admission.apply(&group(None, Some("issuer-2"), true));
+    assert_eq!(admitted(&admission), [0; 0]);
+    let slots = (Some(Generation(1)), None);
+    admission.apply(&Action::PutIndividuals {
+        primary: slots.0,
+        secondary: slots.1,
+    });
+    assert_eq!(
+        admitted(&admission),
+        [1],
+        "an entry of its own shadows the disabled group"
+    );
+    admission.apply(&Action::DeleteCaCertificate {
+        certificate: "root-a".to_owned(),
+    });
+    assert_eq!(admitted(&admission), [0; 0]);
+}
