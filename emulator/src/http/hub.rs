@@ -18,6 +18,8 @@ use crate::error::ServiceError;
 use crate::limits::PAGE_ITEMS_MAX;
 use crate::service::Services;
 use crate::service::hub::Hub;
+use crate::service::registry::DeviceView;
+use crate::service::twin::TwinView;
 use crate::wire::hub as wire;
 
 pub(super) fn routes() -> Router<Arc<Services>> {
@@ -46,14 +48,23 @@ fn authorized(services: &Services, headers: &HeaderMap) -> Result<Arc<Hub>, Serv
     Ok(hub)
 }
 
+/// Finds and opens the hub, then does the work; either's error goes out in this API's shape.
+fn answer(
+    services: &Arc<Services>,
+    headers: &HeaderMap,
+    work: impl FnOnce(&Hub) -> Result<Response, ServiceError>,
+) -> Answered {
+    authorized(services, headers)
+        .and_then(|hub| work(&hub))
+        .map_err(Refusal::new(Api::Hub, services))
+}
+
 async fn list_devices(
     State(services): Shared,
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Hub, &services);
-    let list = || {
-        let hub = authorized(&services, &headers)?;
+    answer(&services, &headers, |hub| {
         let top = match query.get("top") {
             None => PAGE_ITEMS_MAX,
             Some(text) => text
@@ -62,11 +73,10 @@ async fn list_devices(
                 .filter(|top| (1..=PAGE_ITEMS_MAX).contains(top))
                 .ok_or_else(|| ServiceError::invalid("top: expected 1 to 1000"))?,
         };
-        Ok(Value::from_iter(
+        Ok(ok(&Value::from_iter(
             hub.first_devices(top).iter().map(wire::device),
-        ))
-    };
-    Ok(ok(&list().map_err(&refuse)?))
+        )))
+    })
 }
 
 async fn get_device(
@@ -74,17 +84,12 @@ async fn get_device(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Hub, &services);
-    let get = || {
-        let hub = authorized(&services, &headers)?;
-        hub.device(&DeviceId::parse(&id)?)
-            .ok_or_else(|| ServiceError::device_not_found(&id))
-    };
-    let view = get().map_err(&refuse)?;
-    Ok(with_etag(
-        ok(&wire::device(&view)),
-        view.identity.etag.quoted(),
-    ))
+    answer(&services, &headers, |hub| {
+        let view = hub.device(&DeviceId::parse(&id)?);
+        Ok(device(
+            &view.ok_or_else(|| ServiceError::device_not_found(&id))?,
+        ))
+    })
 }
 
 async fn put_device(
@@ -93,17 +98,14 @@ async fn put_device(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Hub, &services);
-    let put = || {
-        let hub = authorized(&services, &headers)?;
+    answer(&services, &headers, |hub| {
         let draft = wire::read_device(&id, &json(&body)?)?;
-        hub.put_device(&DeviceId::parse(&id)?, &if_match(&headers)?, draft)
-    };
-    let view = put().map_err(&refuse)?;
-    Ok(with_etag(
-        ok(&wire::device(&view)),
-        view.identity.etag.quoted(),
-    ))
+        Ok(device(&hub.put_device(
+            &DeviceId::parse(&id)?,
+            &if_match(&headers)?,
+            draft,
+        )?))
+    })
 }
 
 async fn delete_device(
@@ -111,61 +113,64 @@ async fn delete_device(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Hub, &services);
-    let delete = || {
-        let hub = authorized(&services, &headers)?;
-        hub.delete_device(&DeviceId::parse(&id)?, &if_match(&headers)?)
-    };
-    delete().map_err(&refuse)?;
-    Ok(no_content())
+    answer(&services, &headers, |hub| {
+        hub.delete_device(&DeviceId::parse(&id)?, &if_match(&headers)?)?;
+        Ok(no_content())
+    })
 }
 
 async fn get_twin(State(services): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answered {
-    let refuse = Refusal::new(Api::Hub, &services);
-    let get = || authorized(&services, &headers)?.twin(&DeviceId::parse(&id)?);
-    let view = get().map_err(&refuse)?;
-    Ok(with_etag(
-        ok(&wire::twin(&view)),
-        view.device.identity.etag.quoted(),
-    ))
+    answer(&services, &headers, |hub| {
+        Ok(twin(&hub.twin(&DeviceId::parse(&id)?)?))
+    })
 }
 
+/// Merges (R-G21).
 async fn patch_twin(
     State(services): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    write_twin(&services, &id, &headers, &body, true)
+    answer(&services, &headers, |hub| {
+        write_twin(hub, &id, &headers, &body, true)
+    })
 }
 
+/// Replaces (R-G21).
 async fn put_twin(
     State(services): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    write_twin(&services, &id, &headers, &body, false)
+    answer(&services, &headers, |hub| {
+        write_twin(hub, &id, &headers, &body, false)
+    })
 }
 
 fn write_twin(
-    services: &Arc<Services>,
+    hub: &Hub,
     id: &str,
     headers: &HeaderMap,
     body: &Bytes,
     merge: bool,
-) -> Answered {
-    let refuse = Refusal::new(Api::Hub, services);
-    let write = || {
-        let hub = authorized(services, headers)?;
-        let draft = wire::read_twin(&json(body)?)?;
-        hub.write_twin(&DeviceId::parse(id)?, &if_match(headers)?, &draft, merge)
-    };
-    let view = write().map_err(&refuse)?;
-    Ok(with_etag(
-        ok(&wire::twin(&view)),
-        view.device.identity.etag.quoted(),
-    ))
+) -> Result<Response, ServiceError> {
+    let draft = wire::read_twin(&json(body)?)?;
+    Ok(twin(&hub.write_twin(
+        &DeviceId::parse(id)?,
+        &if_match(headers)?,
+        &draft,
+        merge,
+    )?))
+}
+
+fn device(view: &DeviceView) -> Response {
+    with_etag(ok(&wire::device(view)), view.identity.etag.quoted())
+}
+
+fn twin(view: &TwinView) -> Response {
+    with_etag(ok(&wire::twin(view)), view.device.identity.etag.quoted())
 }
 
 async fn call_method(

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use linarite_core::id::CertificateName;
@@ -53,15 +54,23 @@ impl Resource {
         )
     }
 
-    /// Checks who asks and for which service; gives the certificate's name.
-    fn certificate(
-        &self,
-        services: &Services,
-        headers: &HeaderMap,
-    ) -> Result<CertificateName, ServiceError> {
-        self.authorize(services, headers)?;
+    /// The certificate's name.
+    fn certificate(&self) -> Result<CertificateName, ServiceError> {
         CertificateName::parse(&self.name)
             .map_err(|error| ServiceError::invalid(format!("certificateName: {error}")))
+    }
+
+    /// Checks who asks and for which service, then does the work; either's error goes out in
+    /// this API's shape.
+    fn answer(
+        &self,
+        services: &Arc<Services>,
+        headers: &HeaderMap,
+        work: impl FnOnce() -> Result<Response, ServiceError>,
+    ) -> Answered {
+        self.authorize(services, headers)
+            .and_then(|()| work())
+            .map_err(Refusal::new(Api::Management, services))
     }
 
     fn authorize(&self, services: &Services, headers: &HeaderMap) -> Result<(), ServiceError> {
@@ -91,15 +100,15 @@ async fn list(
     Path(resource): Path<Resource>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Management, &services);
-    resource.authorize(&services, &headers).map_err(&refuse)?;
-    let path = resource.path();
-    let stored = services.book.certificates();
-    let items: Vec<Value> = stored
-        .iter()
-        .map(|stored| wire::certificate(stored, &path, false))
-        .collect();
-    Ok(ok(&json!({ "value": items })))
+    resource.answer(&services, &headers, || {
+        let path = resource.path();
+        let stored = services.book.certificates();
+        let items: Vec<Value> = stored
+            .iter()
+            .map(|stored| wire::certificate(stored, &path, false))
+            .collect();
+        Ok(ok(&json!({ "value": items })))
+    })
 }
 
 async fn get_one(
@@ -107,12 +116,10 @@ async fn get_one(
     Path(resource): Path<Resource>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Management, &services);
-    let stored = resource
-        .certificate(&services, &headers)
-        .and_then(|name| services.book.certificate(&name))
-        .map_err(&refuse)?;
-    Ok(ok(&wire::certificate(&stored, &resource.path(), false)))
+    resource.answer(&services, &headers, || {
+        let stored = services.book.certificate(&resource.certificate()?)?;
+        Ok(ok(&wire::certificate(&stored, &resource.path(), false)))
+    })
 }
 
 async fn put(
@@ -121,19 +128,14 @@ async fn put(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Management, &services);
-    let put = || {
-        let name = resource.certificate(&services, &headers)?;
+    resource.answer(&services, &headers, || {
+        let (name, precondition) = (resource.certificate()?, if_match(&headers)?);
         let (certificate, verified) = wire::read_certificate(&read_json(&body)?)?;
-        services
+        let stored = services
             .book
-            .put_certificate(&name, &if_match(&headers)?, certificate, verified)
-    };
-    Ok(ok(&wire::certificate(
-        &put().map_err(&refuse)?,
-        &resource.path(),
-        false,
-    )))
+            .put_certificate(&name, &precondition, certificate, verified)?;
+        Ok(ok(&wire::certificate(&stored, &resource.path(), false)))
+    })
 }
 
 async fn delete(
@@ -141,15 +143,12 @@ async fn delete(
     Path(resource): Path<Resource>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Management, &services);
-    let delete = || {
-        let name = resource.certificate(&services, &headers)?;
+    resource.answer(&services, &headers, || {
         services
             .book
-            .delete_certificate(&name, &if_match(&headers)?)
-    };
-    delete().map_err(&refuse)?;
-    Ok(no_content())
+            .delete_certificate(&resource.certificate()?, &if_match(&headers)?)?;
+        Ok(no_content())
+    })
 }
 
 async fn generate_code(
@@ -157,18 +156,13 @@ async fn generate_code(
     Path(resource): Path<Resource>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Management, &services);
-    let generate = || {
-        let name = resource.certificate(&services, &headers)?;
-        services
+    resource.answer(&services, &headers, || {
+        let (name, precondition) = (resource.certificate()?, if_match(&headers)?);
+        let stored = services
             .book
-            .generate_verification_code(&name, &if_match(&headers)?)
-    };
-    Ok(ok(&wire::certificate(
-        &generate().map_err(&refuse)?,
-        &resource.path(),
-        true,
-    )))
+            .generate_verification_code(&name, &precondition)?;
+        Ok(ok(&wire::certificate(&stored, &resource.path(), true)))
+    })
 }
 
 async fn verify(
@@ -177,17 +171,12 @@ async fn verify(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Management, &services);
-    let verify = || {
-        let name = resource.certificate(&services, &headers)?;
+    resource.answer(&services, &headers, || {
+        let (name, precondition) = (resource.certificate()?, if_match(&headers)?);
         let proof = wire::read_proof(&read_json(&body)?)?;
-        services
+        let stored = services
             .book
-            .verify_certificate(&name, &if_match(&headers)?, &proof)
-    };
-    Ok(ok(&wire::certificate(
-        &verify().map_err(&refuse)?,
-        &resource.path(),
-        false,
-    )))
+            .verify_certificate(&name, &precondition, &proof)?;
+        Ok(ok(&wire::certificate(&stored, &resource.path(), false)))
+    })
 }

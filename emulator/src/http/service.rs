@@ -9,6 +9,7 @@ use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use linarite_core::id::{EnrollmentGroupId, RegistrationId};
 use serde_json::Value;
 
@@ -53,11 +54,32 @@ pub(super) fn routes() -> Router<Arc<Services>> {
 
 type Shared = State<Arc<Services>>;
 
-fn authorize(services: &Services, headers: &HeaderMap) -> Result<(), ServiceError> {
+/// Judges the token, then does the work; either's error goes out in this API's shape.
+fn answer(
+    services: &Arc<Services>,
+    headers: &HeaderMap,
+    work: impl FnOnce() -> Result<Response, ServiceError>,
+) -> Answered {
     let now = services.env.clock.now();
     services
         .dps_policy
         .authorize(header(headers, &AUTHORIZATION), host(headers), now)
+        .and_then(|()| work())
+        .map_err(Refusal::new(Api::Dps, services))
+}
+
+fn individual(services: &Services, id: &str) -> Result<Arc<IndividualEnrollment>, ServiceError> {
+    services
+        .book
+        .individual(&RegistrationId::parse(id)?)
+        .ok_or_else(not_enrolled)
+}
+
+fn group(services: &Services, id: &str) -> Result<Arc<EnrollmentGroup>, ServiceError> {
+    services
+        .book
+        .group(EnrollmentGroupId::parse(id)?.key())
+        .ok_or_else(no_group)
 }
 
 async fn get_individual(
@@ -65,12 +87,9 @@ async fn get_individual(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let entry = authorize(&services, &headers)
-        .and_then(|()| Ok(RegistrationId::parse(&id)?))
-        .and_then(|id| services.book.individual(&id).ok_or_else(not_enrolled))
-        .map_err(&refuse)?;
-    Ok(ok(&enrollment::individual(&entry)))
+    answer(&services, &headers, || {
+        Ok(ok(&enrollment::individual(&*individual(&services, &id)?)))
+    })
 }
 
 async fn put_individual(
@@ -79,18 +98,16 @@ async fn put_individual(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let put = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         let id = RegistrationId::parse(&id)?;
         let (precondition, body) = (if_match(&headers)?, json(&body)?);
-        services
+        let entry = services
             .book
             .put_individual(&id, &precondition, |before, stamp| {
                 enrollment::read_individual(&id, &body, before, stamp)
-            })
-    };
-    Ok(ok(&enrollment::individual(&*put().map_err(&refuse)?)))
+            })?;
+        Ok(ok(&enrollment::individual(&entry)))
+    })
 }
 
 async fn delete_individual(
@@ -98,15 +115,12 @@ async fn delete_individual(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let delete = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         services
             .book
-            .delete_individual(&RegistrationId::parse(&id)?, &if_match(&headers)?)
-    };
-    delete().map_err(&refuse)?;
-    Ok(no_content())
+            .delete_individual(&RegistrationId::parse(&id)?, &if_match(&headers)?)?;
+        Ok(no_content())
+    })
 }
 
 async fn individual_attestation(
@@ -114,24 +128,24 @@ async fn individual_attestation(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let entry = authorize(&services, &headers)
-        .and_then(|()| Ok(RegistrationId::parse(&id)?))
-        .and_then(|id| services.book.individual(&id).ok_or_else(not_enrolled))
-        .map_err(&refuse)?;
-    Ok(ok(&enrollment::attestation(&entry.attestation, true)))
+    answer(&services, &headers, || {
+        Ok(ok(&enrollment::attestation(
+            &individual(&services, &id)?.attestation,
+            true,
+        )))
+    })
 }
 
 async fn query_individuals(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let query = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         check_query(&body, "enrollments")?;
         let entries = services.book.individuals();
-        let items = entries.iter().map(|entry| enrollment::individual(entry));
-        page(items, &headers, "enrollments")
-    };
-    query().map_err(&refuse)
+        page(
+            entries.iter().map(|entry| enrollment::individual(entry)),
+            &headers,
+            "enrollments",
+        )
+    })
 }
 
 async fn get_group(
@@ -139,12 +153,9 @@ async fn get_group(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let group = authorize(&services, &headers)
-        .and_then(|()| Ok(EnrollmentGroupId::parse(&id)?))
-        .and_then(|id| services.book.group(id.key()).ok_or_else(no_group))
-        .map_err(&refuse)?;
-    Ok(ok(&enrollment::group(&group)))
+    answer(&services, &headers, || {
+        Ok(ok(&enrollment::group(&*group(&services, &id)?)))
+    })
 }
 
 async fn put_group(
@@ -153,18 +164,16 @@ async fn put_group(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let put = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         let id = EnrollmentGroupId::parse(&id)?;
         let (precondition, body) = (if_match(&headers)?, json(&body)?);
-        services
+        let group = services
             .book
             .put_group(&id, &precondition, |before, stamp| {
                 enrollment::read_group(&id, &body, before, stamp)
-            })
-    };
-    Ok(ok(&enrollment::group(&*put().map_err(&refuse)?)))
+            })?;
+        Ok(ok(&enrollment::group(&group)))
+    })
 }
 
 async fn delete_group(
@@ -172,15 +181,12 @@ async fn delete_group(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let delete = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         services
             .book
-            .delete_group(&EnrollmentGroupId::parse(&id)?, &if_match(&headers)?)
-    };
-    delete().map_err(&refuse)?;
-    Ok(no_content())
+            .delete_group(&EnrollmentGroupId::parse(&id)?, &if_match(&headers)?)?;
+        Ok(no_content())
+    })
 }
 
 async fn group_attestation(
@@ -188,18 +194,16 @@ async fn group_attestation(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let group = authorize(&services, &headers)
-        .and_then(|()| Ok(EnrollmentGroupId::parse(&id)?))
-        .and_then(|id| services.book.group(id.key()).ok_or_else(no_group))
-        .map_err(&refuse)?;
-    Ok(ok(&enrollment::attestation(&group.attestation, true)))
+    answer(&services, &headers, || {
+        Ok(ok(&enrollment::attestation(
+            &group(&services, &id)?.attestation,
+            true,
+        )))
+    })
 }
 
 async fn query_groups(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let query = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         check_query(&body, "enrollmentGroups")?;
         let groups = services.book.groups();
         page(
@@ -207,8 +211,7 @@ async fn query_groups(State(services): Shared, headers: HeaderMap, body: Bytes) 
             &headers,
             "enrollmentGroups",
         )
-    };
-    query().map_err(&refuse)
+    })
 }
 
 async fn get_registration(
@@ -216,12 +219,13 @@ async fn get_registration(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let record = authorize(&services, &headers)
-        .and_then(|()| Ok(RegistrationId::parse(&id)?))
-        .and_then(|id| services.register.record(&id).ok_or_else(no_record))
-        .map_err(&refuse)?;
-    Ok(ok(&dps::registration_record(&record)))
+    answer(&services, &headers, || {
+        let record = services
+            .register
+            .record(&RegistrationId::parse(&id)?)
+            .ok_or_else(no_record)?;
+        Ok(ok(&dps::registration_record(&record)))
+    })
 }
 
 async fn delete_registration(
@@ -229,9 +233,7 @@ async fn delete_registration(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let delete = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         let precondition = if_match(&headers)?;
         services
             .register
@@ -239,10 +241,9 @@ async fn delete_registration(
                 precondition
                     .check_delete(Some(&dps::registration_etag_value(record)))
                     .map_err(|failed| ServiceError::dps_precondition(&failed))
-            })
-    };
-    delete().map_err(&refuse)?;
-    Ok(no_content())
+            })?;
+        Ok(no_content())
+    })
 }
 
 async fn query_registrations(
@@ -250,9 +251,7 @@ async fn query_registrations(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    let refuse = Refusal::new(Api::Dps, &services);
-    let query = || {
-        authorize(&services, &headers)?;
+    answer(&services, &headers, || {
         let records = services
             .register
             .records_of(&EnrollmentGroupId::parse(&id)?);
@@ -261,8 +260,7 @@ async fn query_registrations(
             &headers,
             "registrations",
         )
-    };
-    query().map_err(&refuse)
+    })
 }
 
 fn not_enrolled() -> ServiceError {

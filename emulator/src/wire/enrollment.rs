@@ -4,11 +4,12 @@ use linarite_core::certificate::{Certificate, Thumbprint};
 use linarite_core::dps::allocation::AllocationPolicy;
 use linarite_core::dps::attestation::{AttestationMechanism, X509Attestation};
 use linarite_core::dps::enrollment::{
-    EnrollmentGroup, IndividualEnrollment, InitialTwin, PrimarySecondary, ProvisioningStatus, Slot,
+    Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, PrimarySecondary,
+    ProvisioningStatus, Slot,
 };
 use linarite_core::dps::reprovision::ReprovisionPolicy;
 use linarite_core::id::{
-    CertificateName, DeviceId, EnrollmentGroupId, HubHostName, RegistrationId,
+    CertificateName, DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId,
 };
 use linarite_core::secret::SymmetricKey;
 use linarite_env::UnixMillis;
@@ -315,7 +316,7 @@ fn read_keys(
 
 /// An individual enrollment as the service shows it: without certificates and keys (R-F5).
 pub(crate) fn individual(entry: &IndividualEnrollment) -> Value {
-    let mut body = Map::new();
+    let mut body = common(&Enrollment::Individual(entry));
     body.insert(
         "registrationId".to_owned(),
         entry.registration_id.as_str().into(),
@@ -326,102 +327,62 @@ pub(crate) fn individual(entry: &IndividualEnrollment) -> Value {
     if let Some(information) = &entry.optional_device_information {
         body.insert("optionalDeviceInformation".to_owned(), information.clone());
     }
-    put_common(
-        &mut body,
-        CommonView {
-            attestation: attestation(&entry.attestation, false),
-            iot_edge: entry.iot_edge,
-            initial_twin: entry.initial_twin.as_ref(),
-            etag: entry.etag.quoted(),
-            status: entry.provisioning_status,
-            policy: entry.reprovision_policy,
-            allocation: entry.allocation.as_ref(),
-            hubs: &entry.iot_hubs,
-            created_ms: entry.created_ms,
-            updated_ms: entry.updated_ms,
-        },
-    );
+    stamps(&mut body, &entry.etag, entry.created_ms, entry.updated_ms);
     Value::Object(body)
 }
 
 /// A group as the service shows it.
 pub(crate) fn group(entry: &EnrollmentGroup) -> Value {
-    let mut body = Map::new();
+    let mut body = common(&Enrollment::Group(entry));
     body.insert(
         "enrollmentGroupId".to_owned(),
         entry.enrollment_group_id.as_str().into(),
     );
-    put_common(
-        &mut body,
-        CommonView {
-            attestation: attestation(&entry.attestation, false),
-            iot_edge: entry.iot_edge,
-            initial_twin: entry.initial_twin.as_ref(),
-            etag: entry.etag.quoted(),
-            status: entry.provisioning_status,
-            policy: entry.reprovision_policy,
-            allocation: entry.allocation.as_ref(),
-            hubs: &entry.iot_hubs,
-            created_ms: entry.created_ms,
-            updated_ms: entry.updated_ms,
-        },
-    );
+    stamps(&mut body, &entry.etag, entry.created_ms, entry.updated_ms);
     Value::Object(body)
 }
 
-struct CommonView<'a> {
-    attestation: Value,
-    iot_edge: bool,
-    initial_twin: Option<&'a InitialTwin>,
-    etag: String,
-    status: ProvisioningStatus,
-    policy: ReprovisionPolicy,
-    allocation: Option<&'a AllocationPolicy>,
-    hubs: &'a [HubHostName],
-    created_ms: i64,
-    updated_ms: i64,
+fn stamps(body: &mut Map<String, Value>, etag: &ETag, created_ms: i64, updated_ms: i64) {
+    body.insert("etag".to_owned(), etag.quoted().into());
+    let moment = |ms| Value::from(rfc3339(UnixMillis(ms)));
+    body.insert("createdDateTimeUtc".to_owned(), moment(created_ms));
+    body.insert("lastUpdatedDateTimeUtc".to_owned(), moment(updated_ms));
 }
 
-fn put_common(body: &mut Map<String, Value>, view: CommonView<'_>) {
+fn common(entry: &Enrollment<'_>) -> Map<String, Value> {
+    let mut body = Map::new();
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    put("attestation", view.attestation);
-    put("capabilities", json!({ "iotEdge": view.iot_edge }));
-    if let Some(twin) = view.initial_twin {
+    put("attestation", attestation(entry.attestation(), false));
+    put("capabilities", json!({ "iotEdge": entry.iot_edge() }));
+    if let Some(twin) = entry.initial_twin() {
         put(
             "initialTwin",
             json!({ "tags": twin.tags, "properties": { "desired": twin.desired } }),
         );
     }
-    put("etag", view.etag.into());
     put(
         "provisioningStatus",
-        match view.status {
+        match entry.provisioning_status() {
             ProvisioningStatus::Enabled => "enabled".into(),
             ProvisioningStatus::Disabled => "disabled".into(),
         },
     );
+    let policy = entry.reprovision_policy();
     put(
         "reprovisionPolicy",
         json!({
-            "updateHubAssignment": view.policy.update_hub_assignment,
-            "migrateDeviceData": view.policy.migrate_device_data,
+            "updateHubAssignment": policy.update_hub_assignment,
+            "migrateDeviceData": policy.migrate_device_data,
         }),
     );
-    put(
-        "createdDateTimeUtc",
-        rfc3339(UnixMillis(view.created_ms)).into(),
-    );
-    put(
-        "lastUpdatedDateTimeUtc",
-        rfc3339(UnixMillis(view.updated_ms)).into(),
-    );
-    if let Some(policy) = view.allocation {
+    if let Some(policy) = entry.allocation() {
         put("allocationPolicy", allocation_name(policy).into());
     }
-    if !view.hubs.is_empty() {
-        let hubs: Vec<&str> = view.hubs.iter().map(HubHostName::as_str).collect();
+    if !entry.iot_hubs().is_empty() {
+        let hubs: Vec<&str> = entry.iot_hubs().iter().map(HubHostName::as_str).collect();
         put("iotHubs", hubs.into());
     }
+    body
 }
 
 fn allocation_name(policy: &AllocationPolicy) -> &'static str {
