@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::config::Config;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
@@ -181,7 +182,7 @@ impl Emulator {
         &self,
         stream: S,
         connection: ConnectionId,
-    ) -> Option<(tokio_rustls::server::TlsStream<S>, PeerIdentity)>
+    ) -> Option<(Box<TlsStream<S>>, PeerIdentity)>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -199,14 +200,15 @@ impl Emulator {
             Err(_) => return failed(format!("not finished in {HANDSHAKE_TIMEOUT:?}")),
         };
         match PeerIdentity::read(stream.get_ref().1.peer_certificates()) {
-            Ok(peer) => Some((stream, peer)),
+            // Boxed: every future that hands the stream on would keep room for all of it.
+            Ok(peer) => Some((Box::new(stream), peer)),
             Err(error) => failed(format!("the client certificate is not readable: {error}")),
         }
     }
 
     async fn serve<S>(
         &self,
-        stream: tokio_rustls::server::TlsStream<S>,
+        stream: Box<TlsStream<S>>,
         peer: PeerIdentity,
         door: Door,
         connection: ConnectionId,

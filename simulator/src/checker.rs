@@ -7,9 +7,11 @@
 //! the operator's side.
 
 mod device;
+mod entries;
 mod judge;
 mod messages;
 mod retired;
+mod spelling;
 mod state;
 mod timeline;
 mod trace;

@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_says_the_defaults() {
+        let documented =
+            read("linarite.toml", include_str!("../../../docs/linarite.toml")).unwrap();
+        let mut default = read("empty.toml", "").unwrap();
+        // Naming the HTTPS port is what gives its fallback up.
+        default.listen.https_fallback = None;
+        assert_eq!(format!("{documented:?}"), format!("{default:?}"));
+    }
+
+    #[test]
     fn problems_name_file_line_and_field() {
         let table = [
             ("[listen]\nmqtt = 70000\n", 2, "u16"),

@@ -125,16 +125,15 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
     }
     for scenario in &mut scenarios {
         match args.expect {
-            None => {}
             Some(Expect::Pass) => scenario.expect = Expectation::Pass,
-            Some(Expect::Fail) => {
-                if scenario.expect == Expectation::Pass {
-                    scenario.expect = Expectation::Fail {
-                        check: None,
-                        rule: None,
-                    };
-                }
+            // What the file says of the reason still counts.
+            Some(Expect::Fail) if scenario.expect == Expectation::Pass => {
+                scenario.expect = Expectation::Fail {
+                    check: None,
+                    rule: None,
+                };
             }
+            Some(Expect::Fail) | None => {}
         }
     }
     Ok(scenarios)

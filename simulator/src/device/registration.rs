@@ -132,7 +132,7 @@ impl Device {
         if self.registration.step != Step::Dialling {
             return;
         }
-        let packet = dps::connect_packet(&self.account.id_scope, &self.registration_id);
+        let packet = dps::connect_packet(&self.account.id_scope, &self.shown_id());
         self.send_dps(packet, Step::Connack, now);
     }
 
@@ -183,9 +183,18 @@ impl Device {
         let request = self.registration.next_request();
         let packet = match &self.registration.operation {
             Some(operation) => dps::poll_packet(operation, request),
-            None => dps::register_packet(&self.registration_id, request),
+            None => dps::register_packet(&self.shown_id(), request),
         };
         self.send_dps(packet, Step::Answer, now);
+    }
+
+    /// The id to register under: the common name of the certificate that is shown (R-A4).
+    fn shown_id(&self) -> Arc<str> {
+        let shown = self.store.get(self.registration.generation);
+        shown.map_or_else(
+            || Arc::clone(&self.registration_id),
+            |credential| credential.common_name().into(),
+        )
     }
 
     fn send_dps(&mut self, packet: Packet, step: Step, now: UnixMillis) {
