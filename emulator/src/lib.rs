@@ -1,6 +1,6 @@
 //! A local Azure Device Provisioning Service and IoT Hub, as a library.
 //!
-//! [`Emulator`] is the whole of it: made from a [`Config`] and an [`Env`], it serves any byte
+//! [`Emulator`] is the whole of it: made from a [`Config`] and an [`Env`](linarite_env::Env), it serves any byte
 //! stream at its door, TCP connections and pipes in memory alike. Reading order: `door`, `tls`,
 //! `mqtt` and `http`, `service`, `store`; the rules themselves are in `linarite_core`.
 //!

@@ -7,7 +7,7 @@
 //! stream of its own, so one script has one outcome.
 //!
 //! Every entry point ends in `steer`, which compares what the device is about
-//! (its [`Errand`]) with what is open and starts what is missing and due.
+//! (its `Errand`) with what is open and starts what is missing and due.
 
 mod attempt;
 mod backoff;

@@ -1,6 +1,6 @@
 //! A scenario: one claim about a rollover, as data.
 //!
-//! A TOML file becomes a [`raw::RawScenario`], is checked as a whole, and becomes a
+//! A TOML file becomes a `RawScenario`, is checked as a whole, and becomes a
 //! [`Scenario`] in which every name is known to exist. Nothing later re-reads the file.
 
 pub mod admission;

@@ -2,7 +2,7 @@
 //! as files, and shows what is in such files.
 //!
 //! Authorities made elsewhere, by openssl for instance, serve as issuers like those made here:
-//! they only have to lie in the same directory under the names [`files`] looks for.
+//! they only have to lie in the same directory under the names `files` looks for.
 
 mod files;
 mod show;

@@ -127,7 +127,7 @@ fn a_proof_names_the_code_and_is_signed_by_the_authority() {
 
 /// A self-signed authority, as PEM.
 fn authority(name: &str, key: &KeyPair) -> String {
-    let mut params = rcgen::CertificateParams::default();
+    let mut params = CertificateParams::default();
     params
         .distinguished_name
         .push(rcgen::DnType::CommonName, name);

@@ -1,0 +1,11 @@
+//! What the bench binaries share: a stage to measure on, and a way to measure ratios.
+
+// Each binary uses its own part of these modules.
+#![allow(
+    dead_code,
+    reason = "compiled into two binaries, neither of which uses all of it"
+)]
+
+pub(crate) mod client;
+pub(crate) mod ratio;
+pub(crate) mod stage;

@@ -1,0 +1,353 @@
+//! How much memory does a connected, idle device take on the emulator's side?
+//!
+//! Unit: bytes on the heap of the serving process for each connection, as its allocator counts
+//! them. The server runs in a process of its own, so the clients' memory does not count; sockets
+//! are real, and what the kernel keeps for them is left out on both sides.
+//! Yardstick: a server of rustls and tokio that has done the handshake and waits for a byte.
+//!
+//! Estimate: rustls keeps about 8 kB for each connection, client certificates included, and a task
+//! 1 kB more. A session of ours adds read buffer, timer, mailbox and its entry at the hub, 1 to
+//! 2 kB; the registration record and the identity, which stay when the device leaves, add 2 kB.
+//!
+//! A counting allocator slows every allocation down, which is why this is not a module of the
+//! other bench.
+
+mod common;
+
+use std::alloc::System;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use linarite::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
+use linarite::tls::Client;
+use linarite_emulator::tls::server_identity::ServerIdentity;
+use linarite_emulator::{Config, Emulator, tls};
+use linarite_env::{Clock, Env};
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio_rustls::TlsAcceptor;
+
+use common::client::{Line, register};
+use common::ratio::{self, filter, thorough};
+use common::stage::{self, DPS, HUB, ISSUER};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The argument that makes this program the server.
+const SERVE: &str = "--serve";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    // As many as there may be; a shortage shows as a refused connection.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    match arguments.iter().position(|argument| argument == SERVE) {
+        Some(place) => match arguments.get(place + 1).map(String::as_str) {
+            Some("emulator") => runtime.block_on(serve_emulator()),
+            _ => runtime.block_on(serve_bare()),
+        },
+        // Asked what tests there are, or for another question: none by that name.
+        None if arguments.iter().any(|argument| argument == "--list") => Ok(()),
+        None if filter().is_some_and(|wanted| !"memory".contains(&wanted)) => Ok(()),
+        None => {
+            let mut lines = Vec::new();
+            let counts: &[usize] = if thorough() { &[1000, 4000] } else { &[8] };
+            for &count in counts {
+                lines.extend(runtime.block_on(Box::pin(measure(count)))?);
+            }
+            ratio::print(&lines);
+            Ok(())
+        }
+    }
+}
+
+// === the serving process ===
+
+async fn serve_emulator() -> anyhow::Result<()> {
+    let mut config = Config::local(DPS, &[HUB.to_owned()])?;
+    config.assignment_latency = Duration::ZERO;
+    let emulator = Emulator::new(config, Env::new(Clock::system(), 1))?;
+    let addresses = emulator.listen().await?;
+    serve(&json!({
+        "mqtt": addresses.mqtt.to_string(),
+        "https": addresses.https.to_string(),
+        "ca": emulator.ca_der(),
+        "id_scope": emulator.config().dps.id_scope.as_str(),
+        "dps": emulator.dps_connection_string(),
+        "dps_name": emulator.config().dps.name,
+        "hubs": emulator.hub_connection_strings(),
+    }))
+    .await
+}
+
+async fn serve_bare() -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let identity = ServerIdentity::generate(&names, &clock)?;
+    let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(&identity, &clock, false)?));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // Boxed, so that the handshake's state does not stay.
+                if let Ok(mut stream) = Box::pin(acceptor.accept(stream)).await {
+                    let _ = stream.write_all(b"!").await;
+                    let _ = stream.read_u8().await;
+                }
+            });
+        }
+    });
+    let ca = identity
+        .chain
+        .last()
+        .context("the server has no CA")?
+        .to_vec();
+    serve(&json!({ "mqtt": address, "https": address, "ca": ca })).await
+}
+
+/// Says where the server is, then answers each line with the bytes on the heap.
+async fn serve(announcement: &Value) -> anyhow::Result<()> {
+    say(announcement)?;
+    let asked = tokio::task::spawn_blocking(|| {
+        for line in std::io::stdin().lines() {
+            line?;
+            let stats = ALLOCATOR.stats();
+            say(&json!(stats.bytes_allocated - stats.bytes_deallocated))?;
+        }
+        anyhow::Ok(())
+    });
+    asked.await?
+}
+
+fn say(value: &Value) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}")?;
+    Ok(out.flush()?)
+}
+
+/// A server in a process of its own; ended when dropped.
+struct Server {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    announcement: Value,
+}
+
+impl Server {
+    fn start(kind: &str) -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args([SERVE, kind])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let questions = child.stdin.take().context("no pipe to the server")?;
+        let answers = child.stdout.take().context("no pipe from the server")?;
+        let announcement = Value::Null;
+        let mut server = Self {
+            child,
+            questions,
+            answers: BufReader::new(answers),
+            announcement,
+        };
+        server.announcement = server.answer()?;
+        Ok(server)
+    }
+
+    fn answer(&mut self) -> anyhow::Result<Value> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Bytes on its heap, once they stay the same for a while.
+    async fn heap(&mut self) -> anyhow::Result<f64> {
+        let mut last = None;
+        for _ in 0..200 {
+            writeln!(self.questions)?;
+            let bytes = self.answer()?.as_f64().context("not a number")?;
+            if last.replace(bytes) == Some(bytes) {
+                return Ok(bytes);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("the server's heap does not come to rest")
+    }
+
+    fn text(&self, name: &str) -> anyhow::Result<String> {
+        let text = self.announcement[name].as_str();
+        Ok(text
+            .with_context(|| format!("the server did not say its {name}"))?
+            .to_owned())
+    }
+
+    fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        Ok(self.text(name)?.parse()?)
+    }
+
+    fn ca(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(serde_json::from_value(self.announcement["ca"].clone())?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === the measuring process ===
+
+async fn measure(count: usize) -> anyhow::Result<Vec<ratio::Line>> {
+    let bare = measure_bare(count).await?;
+    let ours = measure_emulator(count).await?;
+    let line = |figure, ours: f64, reach| ratio::Line {
+        figure,
+        yardstick: "idle rustls server connection",
+        ours: format!("{ours:.0} B"),
+        theirs: format!("{bare:.0} B"),
+        ratio: ours / bare,
+        spread: None,
+        reach,
+    };
+    let (connection, whole) = match count {
+        4000 => (
+            "idle connection, of 4,000",
+            "the same with the device's records",
+        ),
+        1000 => (
+            "idle connection, of 1,000",
+            "the same with the device's records",
+        ),
+        _ => ("idle connection", "the same with the device's records"),
+    };
+    Ok(vec![
+        line(connection, ours.connection, Some(2.0)),
+        line(whole, ours.connection + ours.records, None),
+    ])
+}
+
+async fn measure_bare(count: usize) -> anyhow::Result<f64> {
+    let mut server = Server::start("bare")?;
+    let clock = Clock::system();
+    let pki = stage::authorities()?;
+    let client = Client::new(&server.ca()?, &clock)?;
+    let address = server.address("mqtt")?;
+    let mut open = Vec::with_capacity(count);
+    let mut before = 0.0;
+    // The first one is not counted: it pays for what all have in common.
+    for number in 0..=count {
+        let credential = stage::credential(&pki, ISSUER, &name(number), 1)?;
+        let stream = TcpStream::connect(address).await?;
+        let tls = client.connector(Some(&credential))?;
+        let mut stream = tls.connect(ServerName::try_from(HUB)?, stream).await?;
+        stream.read_u8().await?;
+        open.push(stream);
+        if number == 0 {
+            before = server.heap().await?;
+        }
+    }
+    Ok(each(server.heap().await? - before, count))
+}
+
+/// Bytes for each device.
+struct Memory {
+    connection: f64,
+    records: f64,
+}
+
+async fn measure_emulator(count: usize) -> anyhow::Result<Memory> {
+    let mut server = Server::start("emulator")?;
+    let clock = Clock::system();
+    let pki = stage::authorities()?;
+    let services = Services {
+        dps_host: DPS.to_owned(),
+        id_scope: server.text("id_scope")?,
+        dps_connection_string: server.text("dps")?,
+        dps_name: server.text("dps_name")?,
+        hubs: serde_json::from_value(server.announcement["hubs"].clone())?,
+        ca_der: server.ca()?,
+    };
+    let (mqtt, https) = (server.address("mqtt")?, server.address("https")?);
+    let connector: Arc<dyn Connector> = Arc::new(Sockets { mqtt, https });
+    stage::enroll_group(&services, Arc::clone(&connector), &clock, &pki).await?;
+    let client = Client::new(&services.ca_der, &clock)?;
+    let dps = (DPS, services.id_scope.as_str());
+
+    let mut devices = Vec::with_capacity(count + 1);
+    let mut open = Vec::with_capacity(count + 1);
+    let mut empty = 0.0;
+    // The first one is not counted: it pays for what all have in common.
+    for number in 0..=count {
+        let id = name(number);
+        let credential = stage::credential(&pki, ISSUER, &id, 1)?;
+        let tls = client.connector(Some(&credential))?;
+        register(&connector, &tls, dps, &id).await?;
+        if number == 0 {
+            open.push(enter(&*connector, &tls, &id).await?);
+            empty = server.heap().await?;
+        } else {
+            devices.push((id, tls));
+        }
+    }
+    let registered = server.heap().await?;
+    for (id, tls) in &devices {
+        open.push(enter(&*connector, tls, id).await?);
+    }
+    let connected = server.heap().await?;
+    Ok(Memory {
+        connection: each(connected - registered, count),
+        records: each(registered - empty, count),
+    })
+}
+
+async fn enter(
+    connector: &dyn Connector,
+    tls: &tokio_rustls::TlsConnector,
+    id: &str,
+) -> anyhow::Result<Line> {
+    let mut line = Line::open(connector, tls, HUB).await?;
+    line.connect(HUB, id).await?;
+    line.telemetry(id, 1).await?;
+    Ok(line)
+}
+
+fn name(number: usize) -> String {
+    format!("dev-{number:06}")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+fn each(bytes: f64, count: usize) -> f64 {
+    bytes / count as f64
+}
+
+/// Connects to the serving process, whatever the host is called.
+struct Sockets {
+    mqtt: SocketAddr,
+    https: SocketAddr,
+}
+
+impl Connector for Sockets {
+    fn connect<'a>(&'a self, _host: &'a str, port: Port) -> Connecting<'a> {
+        let address = match port {
+            Port::Mqtt => self.mqtt,
+            Port::Https => self.https,
+        };
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxedStream)
+        })
+    }
+}
