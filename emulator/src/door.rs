@@ -165,7 +165,11 @@ impl Emulator {
         let cancel = self.services.cancel.clone();
         self.services.tasks.spawn(async move {
             // Boxed: the handshake's state is large and gone once the session idles.
-            let handshake = Box::pin(emulator.handshake(stream, connection)).await;
+            let handshake = tokio::select! {
+                biased;
+                handshake = Box::pin(emulator.handshake(stream, connection)) => handshake,
+                () = cancel.cancelled() => None,
+            };
             let Some((stream, peer)) = handshake else {
                 return;
             };

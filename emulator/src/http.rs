@@ -5,6 +5,7 @@ mod device;
 mod hub;
 mod management;
 mod path;
+mod patience;
 mod service;
 
 use std::convert::Infallible;
@@ -12,20 +13,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::State;
 use axum::http::Request;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::error::ServiceError;
-use crate::limits::{CONNECT_TIMEOUT, HTTP_BODY_BYTES_MAX};
+use crate::limits::{BODY_TIMEOUT, CONNECT_TIMEOUT, HTTP_BODY_BYTES_MAX, WRITE_TIMEOUT};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
 use answer::{Api, Refusal};
+use patience::Patience;
 
 /// All routes of all APIs.
 pub(crate) fn router(services: Arc<Services>) -> Router {
@@ -36,7 +41,7 @@ pub(crate) fn router(services: Arc<Services>) -> Router {
         .merge(management::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&services), take_in))
         .with_state(services)
 }
 
@@ -58,18 +63,47 @@ where
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CONNECT_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patience::new(stream, WRITE_TIMEOUT)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "an HTTPS connection ended");
     }
 }
 
-/// What no route knows is said to be missing, never a silent 404.
-async fn unknown(
-    axum::extract::State(services): axum::extract::State<Arc<Services>>,
+/// Takes in the whole body before anything looks at it: it comes in time and within its bound,
+/// or the request is refused and its connection closed.
+async fn take_in(
+    State(services): State<Arc<Services>>,
     request: Request<Body>,
+    next: Next,
 ) -> Response {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, HTTP_BODY_BYTES_MAX).collect();
+    let error = match timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => {
+            let body = Body::from(body.to_bytes());
+            return next.run(Request::from_parts(head, body)).await;
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("The body is longer than {HTTP_BODY_BYTES_MAX} bytes.");
+            ServiceError::new(413_000, "RequestEntityTooLarge", "R-F8", text)
+        }
+        Ok(Err(error)) => ServiceError::invalid(format!("The body is not readable: {error}")),
+        Err(_) => {
+            let text = format!("The body did not arrive within {BODY_TIMEOUT:?}.");
+            ServiceError::new(408_000, "RequestTimeout", "R-F8", text)
+        }
+    };
+    Refusal {
+        api: Api::Dps,
+        error,
+        services,
+    }
+    .into_response()
+}
+
+/// What no route knows is said to be missing, never a silent 404.
+async fn unknown(State(services): State<Arc<Services>>, request: Request<Body>) -> Response {
     let what = format!("{} {}", request.method(), request.uri().path());
     Refusal {
         api: Api::Dps,

@@ -8,6 +8,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a peer may take after the handshake to send a whole CONNECT. Ours.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a peer may take to send the body of an HTTP request. Ours.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long a peer may leave our bytes unread before its connection ends. Ours.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 

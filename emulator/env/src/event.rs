@@ -59,6 +59,13 @@ pub enum Event {
         connection: ConnectionId,
         reason: Reason,
     },
+    /// An MQTT CONNECT was refused with the return code `connack`; if a hub's registry refused
+    /// it, a `SessionRefused` says more.
+    ConnectRefused {
+        connection: ConnectionId,
+        connack: u8,
+        reason: Reason,
+    },
     /// A bound was reached; what was over it was refused.
     LimitReached { limit: &'static str },
 

@@ -119,7 +119,11 @@ pub(crate) async fn serve<S>(
             out.connack(refused.connack, false);
             let _ = write(&mut stream, &mut out).await;
             let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
-            tracing::debug!(connection = connection.0, reason = ?refused.reason, "refused");
+            services.env.events.emit(Event::ConnectRefused {
+                connection,
+                connack: refused.connack.into(),
+                reason: refused.reason,
+            });
             return;
         }
     };

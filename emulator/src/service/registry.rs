@@ -68,6 +68,8 @@ impl Hub {
     ) -> Result<DeviceView, ServiceError> {
         let now = self.env.clock.now_ms();
         let mut cut = None;
+        // Before the device's place is locked: counting takes every lock of the map.
+        let full = self.devices_full();
         let view = self.devices.place(id, |place| {
             let current = place.as_ref().map(|device| device.identity.etag.clone());
             if let Err(failed) = precondition.check(current.as_ref()) {
@@ -82,7 +84,7 @@ impl Hub {
                     cut = self.session_to_cut(device);
                     (Place::Keep, Ok((DeviceView::of(device), false)))
                 }
-                None if self.devices_full() => (
+                None if full => (
                     Place::Keep,
                     Err(ServiceError::limit("The hub holds no more devices.")),
                 ),
