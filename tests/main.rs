@@ -1,0 +1,32 @@
+//! The integration tests: one emulator per test, in memory and in virtual time.
+//!
+//! Reading order: what a well-behaved device gets (`api`, `rollover`, `replay`), what a badly
+//! behaved one gets (`hostile`, `mutated`, `resumption`), certificates of strangers (`openssl`),
+//! the fleet (`scenarios`), the end (`shutdown`), and the rules of the repository (`tidy`).
+//!
+//! Tests that need the folder `../shared` or a command that is not there say so and pass.
+
+#![allow(clippy::unwrap_used, reason = "the whole crate is tests")]
+#![allow(clippy::print_stderr, reason = "skipped tests say why")]
+
+mod support;
+
+mod api;
+mod api_device;
+mod api_hub;
+mod rollover;
+
+mod replay;
+
+mod hostile;
+mod hostile_mqtt;
+mod mutated;
+mod resumption;
+
+mod openssl;
+
+mod scenarios;
+
+mod shutdown;
+
+mod tidy;

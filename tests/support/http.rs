@@ -1,0 +1,107 @@
+//! HTTP/1.1 by hand: one request, one answer, one connection.
+
+use linarite::pki::Credential;
+use linarite_emulator::Door;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+
+use super::{Lab, drain};
+
+/// A request to one of the APIs.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Option<Value>,
+}
+
+impl Request {
+    pub(crate) fn new(method: &'static str, host: &str, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            host: host.to_owned(),
+            path: path.into(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn json(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let mut text = format!(
+            "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.method,
+            self.path,
+            self.host,
+            body.len()
+        );
+        for (name, value) in &self.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        text += &body;
+        text.into_bytes()
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    /// Null where there was no JSON.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self, member: &str) -> &str {
+        let text = self.body[member].as_str();
+        text.unwrap_or_else(|| panic!("no text {member} in {:#}", self.body))
+    }
+
+    /// Reads the bytes of one answer.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        Self {
+            status: status.parse().unwrap(),
+            headers: lines.map(header).collect(),
+            body: serde_json::from_str(body).unwrap_or(Value::Null),
+        }
+    }
+}
+
+impl Lab {
+    /// Sends `request` over a connection of its own, showing `credential`.
+    pub(crate) async fn ask(&self, request: &Request, credential: Option<&Credential>) -> Answer {
+        let mut stream = self.tls(Door::Https, credential).await;
+        stream.write_all(&request.bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        Answer::parse(&drain(&mut stream).await)
+    }
+}
