@@ -7,6 +7,7 @@
 mod chart;
 mod html;
 mod junit;
+mod rules;
 mod text;
 
 use std::fs;

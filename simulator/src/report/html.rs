@@ -51,6 +51,7 @@ impl Report {
                     top => TOP,
                     height => HEIGHT,
                     bars_height => BARS_HEIGHT,
+                    rules => self.rules_named(),
                 },
             )
             .map_err(io::Error::other)

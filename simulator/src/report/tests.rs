@@ -136,6 +136,18 @@ fn the_summary_says_the_verdict_first_and_how_to_run_it_again() {
 }
 
 #[test]
+fn a_rule_that_is_named_is_explained_and_no_other() {
+    let report = report(Some(("gap-within-budget", "R-A15")));
+    for form in [report.text(), report.html().unwrap()] {
+        assert!(
+            form.contains("no enrollment group holds a certificate"),
+            "{form}"
+        );
+        assert!(!form.contains("the hub knows no such device"), "{form}");
+    }
+}
+
+#[test]
 fn the_page_is_self_contained_and_escapes_what_it_shows() {
     let page = report(Some(("gap-within-budget", "R-A15"))).html().unwrap();
     assert!(page.contains("for &lt;1h&gt;"), "device texts are escaped");

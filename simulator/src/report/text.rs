@@ -48,6 +48,13 @@ impl Report {
                 let _ = writeln!(text, "        and {more} more devices{}", rules(check));
             }
         }
+        let meanings = self.rules_named();
+        if !meanings.is_empty() {
+            text.push('\n');
+        }
+        for (rule, meaning) in meanings {
+            let _ = writeln!(text, "  {rule:<7} {meaning}");
+        }
         for (number, step) in (1..).zip(&self.steps).filter(|(_, step)| step.failed > 0) {
             let _ = writeln!(
                 text,
