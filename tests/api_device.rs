@@ -1,5 +1,7 @@
 //! What passes between a device and its back end: registration over HTTPS, twins, methods.
 
+use linarite_core::sas;
+use linarite_core::secret::SymmetricKey;
 use linarite_env::Event;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
@@ -93,6 +95,68 @@ async fn an_operation_is_told_to_nobody_but_who_began_it() {
     let unknown = device_request("GET", SCOPE, "dev-1", "/operations/4.none.such");
     refused(&lab.ask(&unknown, Some(&one)).await, 404_202);
     assert_eq!(lab.ask(&poll, Some(&one)).await.status, 202);
+}
+
+/// A token for `resource`, signed with `key`, that holds long enough.
+fn token(lab: &Lab, resource: &str, key: &SymmetricKey) -> String {
+    let expiry = lab.env.clock.now().plus(3600);
+    sas::sign(
+        &resource.replace('/', "%2F"),
+        expiry,
+        key,
+        Some("registration"),
+    )
+}
+
+/// R-A31 to R-A33, B.1: tokens register and poll, for their own scope and id alone.
+#[tokio::test(start_paused = true)]
+async fn an_operation_begun_with_a_token_is_told_to_tokens_that_hold() {
+    let lab = Lab::start();
+    let group = SymmetricKey::from_bytes(&[7; 32]).unwrap();
+    let keys = json!({ "primaryKey": group.to_base64(), "secondaryKey": group.to_base64() });
+    let entry = json!({
+        "enrollmentGroupId": "keys",
+        "attestation": { "type": "symmetricKey", "symmetricKey": keys },
+    });
+    let put = lab
+        .dps("PUT", "/enrollmentGroups/keys", None, Some(entry))
+        .await;
+    assert_eq!(put.status, 200, "{put:?}");
+    let key = sas::derive_device_key(&group, "dev-1");
+    let resource = format!("{SCOPE}/registrations/dev-1");
+    let good = token(&lab, &resource, &key);
+    let bearing = |request: Request, token: &str| request.header("authorization", token);
+
+    for (name, token) in [
+        ("the group's own key", token(&lab, &resource, &group)),
+        (
+            "another scope",
+            token(&lab, "0neOther/registrations/dev-1", &key),
+        ),
+    ] {
+        let answer = lab.ask(&bearing(register("dev-1"), &token), None).await;
+        assert!([401, 404].contains(&answer.status), "{name}: {answer:?}");
+    }
+    let begun = lab.ask(&bearing(register("dev-1"), &good), None).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    sleep(Duration::from_secs(3)).await;
+
+    let operation = format!("/operations/{}", begun.text("operationId"));
+    let poll = || device_request("GET", SCOPE, "dev-1", &operation);
+    let other = sas::derive_device_key(&group, "dev-2");
+    let strangers = [
+        ("nobody", poll()),
+        (
+            "another device",
+            bearing(poll(), &token(&lab, &resource, &other)),
+        ),
+    ];
+    for (name, request) in strangers {
+        let answer = lab.ask(&request, None).await;
+        assert!([401, 404].contains(&answer.status), "{name}: {answer:?}");
+    }
+    let ended = lab.ask(&bearing(poll(), &good), None).await;
+    assert_eq!((ended.status, ended.text("status")), (200, "assigned"));
 }
 
 /// Behaviour A.5.

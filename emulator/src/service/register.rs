@@ -14,7 +14,7 @@ use linarite_core::dps::enrollment::Slot;
 use linarite_core::dps::registration::{
     Assignment, Attempt, Book as BookView, Decision, EnrollmentRef, PastAssignment, decide,
 };
-use linarite_core::id::{EnrollmentGroupId, HubHostName, RegistrationId};
+use linarite_core::id::{EnrollmentGroupId, HubHostName, IdScope, RegistrationId};
 use linarite_core::sas::SharedAccessSignature;
 use linarite_core::settings::Settings;
 use linarite_env::event::{Fingerprint, Reason, SlotName};
@@ -92,6 +92,7 @@ struct Inner {
     hubs: Arc<[Arc<Hub>]>,
     linked: LinkedHubs,
     settings: Settings,
+    id_scope: IdScope,
     latency: Duration,
     retry_after_seconds: u32,
     registrations: Registrations,
@@ -123,6 +124,7 @@ impl Register {
                 ..LinkedHubs::default()
             },
             settings: config.settings,
+            id_scope: config.dps.id_scope.clone(),
             latency: config.assignment_latency,
             retry_after_seconds: config.retry_after_seconds,
             registrations: Registrations::default(),
@@ -179,14 +181,7 @@ impl Register {
             .flatten()
             .filter(|operation| operation.id == operation_id)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Operation"))?;
-        if operation.presented != shown.fingerprint() {
-            return Err(ServiceError::new(
-                401_000,
-                "Unauthorized",
-                "R-A30",
-                "Unauthorized",
-            ));
-        }
+        self.check_asker(&id, &operation, shown)?;
         Ok(match operation.ended {
             None => OperationState::Assigning(self.begun(&id, operation_id)),
             Some(record) => OperationState::Ended {
@@ -253,9 +248,26 @@ impl Register {
         Ok(())
     }
 
+    /// An operation is told to who began it: to the same certificate, or to a token that holds.
+    fn check_asker(
+        &self,
+        id: &RegistrationId,
+        operation: &Operation,
+        shown: &Shown,
+    ) -> Result<(), ServiceError> {
+        match shown {
+            Shown::Token(_) if operation.presented.is_none() => {
+                self.judge(id.as_str(), shown).map(|_| ())
+            }
+            Shown::Certificate(_) if operation.presented == shown.fingerprint() => Ok(()),
+            Shown::Certificate(_) | Shown::Token(_) | Shown::Nothing => Err(unauthorized("R-A30")),
+        }
+    }
+
     fn judge(&self, id: &str, shown: &Shown) -> Result<(RegistrationId, Decision), ServiceError> {
         let id = parse_id(id)?;
         let inner = &*self.0;
+        inner.check_scope(shown)?;
         let individual = inner.book.individual(&id);
         let snapshot = inner.book.snapshot();
         let view = BookView {
@@ -449,6 +461,26 @@ impl Register {
         };
         self.0.env.events.emit(event);
     }
+}
+
+impl Inner {
+    /// A token names the id scope it is for; `core` checks the rest of its resource (R-A31).
+    fn check_scope(&self, shown: &Shown) -> Result<(), ServiceError> {
+        let Shown::Token(token) = shown else {
+            return Ok(());
+        };
+        let resource = token.resource();
+        let scope = resource.split('/').next().unwrap_or_default();
+        if scope.eq_ignore_ascii_case(self.id_scope.as_str()) {
+            Ok(())
+        } else {
+            Err(unauthorized("R-A31"))
+        }
+    }
+}
+
+fn unauthorized(rule: &'static str) -> ServiceError {
+    ServiceError::new(401_000, "Unauthorized", rule, "Unauthorized")
 }
 
 fn parse_id(id: &str) -> Result<RegistrationId, ServiceError> {
