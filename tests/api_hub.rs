@@ -128,12 +128,12 @@ async fn what_is_not_emulated_is_said_to_be_so_with_501() {
     let lab = Lab::start();
     let table = [
         ("GET", DPS, "/nowhere"),
-        ("POST", DPS, "/enrollments"),
+        ("GET", DPS, "/enrollments"),
         ("PATCH", DPS, "/enrollments/dev-1"),
         ("GET", HUB, "/statistics/devices"),
         ("PUT", HUB, "/jobs/v2/job-1"),
         ("POST", HUB, "/devices/dev-1/messages/events"),
-        ("GET", HUB, "/"),
+        ("POST", HUB, "/"),
     ];
     for (method, host, path) in table {
         let mut request = lab.dps_request(method, path);

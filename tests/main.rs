@@ -1,6 +1,6 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
-//! Reading order: what a well-behaved device gets (`api`, `rollover`, `replay`), what a badly
+//! `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), certificates of strangers (`openssl`),
 //! the fleet (`scenarios`), the end (`shutdown`), and the rules of the repository (`tidy`).
 //!
@@ -12,8 +12,11 @@
 mod support;
 
 mod api;
+mod api_bulk;
 mod api_device;
 mod api_hub;
+mod api_management;
+mod api_rights;
 mod rollover;
 
 mod replay;

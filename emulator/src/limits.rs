@@ -26,6 +26,9 @@ pub const DPS_MESSAGE_BYTES_MAX: usize = 96 * 1024;
 /// Longest HTTP request body at a service API, in bytes. Ours.
 pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest WebSocket frame and message, in bytes: the longest packet and small ones beside it. Ours.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+
 /// Topic filters a hub session may hold at once (R-G15 says 5 subscriptions).
 pub const SUBSCRIPTIONS_MAX: usize = 5;
 
@@ -55,3 +58,12 @@ pub const DEVICES_MAX: usize = 1_000_000;
 
 /// Longest page of a query. Ours; the service does not publish one for DPS.
 pub const PAGE_ITEMS_MAX: usize = 1000;
+
+/// Items of one bulk operation at DPS (R-F6).
+pub const BULK_ITEMS_MAX: usize = 10;
+
+/// Shared access policies of a DPS instance. Ours; Azure publishes none.
+pub const POLICIES_MAX: usize = 100;
+
+/// Longest name of a shared access policy, in characters. Ours; Azure publishes none.
+pub const POLICY_NAME_LENGTH_MAX: usize = 64;

@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod enroll;
 pub(crate) mod hub;
+pub(crate) mod instance;
 pub(crate) mod mailbox;
 pub(crate) mod method;
 pub(crate) mod register;
@@ -21,9 +22,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::names::Names;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::store::book::Book;
 use hub::Hub;
+use instance::Instance;
 use register::Register;
 
 /// Everything the listeners share.
@@ -31,8 +33,10 @@ pub(crate) struct Services {
     pub(crate) config: Config,
     pub(crate) env: Env,
     pub(crate) names: Arc<Names>,
-    /// The policy of the DPS service API.
-    pub(crate) dps_policy: Policy,
+    /// The policies of the DPS service API.
+    pub(crate) dps_policy: Policies,
+    /// What the management API tells of the DPS instance beside its configuration.
+    pub(crate) instance: Instance,
     /// Enrollments and CA certificates.
     pub(crate) book: Arc<Book>,
     /// Registrations of devices.
@@ -65,11 +69,8 @@ impl Services {
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));
         let register = Register::new(&config, &env, &names, &book, &hubs, &tasks);
         Ok(Arc::new(Self {
-            dps_policy: Policy::generate(
-                "provisioningserviceowner",
-                "ServiceConfig, DeviceConnect, EnrollmentWrite, EnrollmentRead, \
-                 RegistrationStatusWrite, RegistrationStatusRead",
-            ),
+            dps_policy: Policies::dps(),
+            instance: Instance::new(&env),
             config,
             env,
             names,

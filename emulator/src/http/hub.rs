@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::answer::{Answered, Api, Refusal, header, host, if_match, json, no_content, ok};
 use crate::error::ServiceError;
 use crate::limits::PAGE_ITEMS_MAX;
+use crate::policy::Right;
 use crate::service::Services;
 use crate::service::hub::Hub;
 use crate::service::registry::DeviceView;
@@ -35,8 +36,12 @@ pub(super) fn routes() -> Router<Arc<Services>> {
 
 type Shared = State<Arc<Services>>;
 
-/// The hub the request is for, if its token opens it.
-fn authorized(services: &Services, headers: &HeaderMap) -> Result<Arc<Hub>, ServiceError> {
+/// The hub the request is for, if its token opens it for what takes the right `needed` (R-F9).
+fn authorized(
+    services: &Services,
+    headers: &HeaderMap,
+    needed: Right,
+) -> Result<Arc<Hub>, ServiceError> {
     let host = host(headers);
     let hub = services.hub(host).ok_or_else(|| {
         let text = format!("No hub is named {host}.");
@@ -44,7 +49,7 @@ fn authorized(services: &Services, headers: &HeaderMap) -> Result<Arc<Hub>, Serv
     })?;
     let now = services.env.clock.now();
     hub.policy
-        .authorize(header(headers, &AUTHORIZATION), host, now)?;
+        .authorize(header(headers, &AUTHORIZATION), host, needed, now)?;
     Ok(hub)
 }
 
@@ -52,9 +57,10 @@ fn authorized(services: &Services, headers: &HeaderMap) -> Result<Arc<Hub>, Serv
 fn answer(
     services: &Arc<Services>,
     headers: &HeaderMap,
+    needed: Right,
     work: impl FnOnce(&Hub) -> Result<Response, ServiceError>,
 ) -> Answered {
-    authorized(services, headers)
+    authorized(services, headers, needed)
         .and_then(|hub| work(&hub))
         .map_err(Refusal::new(Api::Hub, services))
 }
@@ -64,7 +70,7 @@ async fn list_devices(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::RegistryRead, |hub| {
         let top = match query.get("top") {
             None => PAGE_ITEMS_MAX,
             Some(text) => text
@@ -84,7 +90,7 @@ async fn get_device(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::RegistryRead, |hub| {
         let view = hub.device(&DeviceId::parse(&id)?);
         Ok(device(
             &view.ok_or_else(|| ServiceError::device_not_found(&id))?,
@@ -98,7 +104,7 @@ async fn put_device(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::RegistryWrite, |hub| {
         let draft = wire::read_device(&id, &json(&body)?)?;
         Ok(device(&hub.put_device(
             &DeviceId::parse(&id)?,
@@ -113,14 +119,14 @@ async fn delete_device(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::RegistryWrite, |hub| {
         hub.delete_device(&DeviceId::parse(&id)?, &if_match(&headers)?)?;
         Ok(no_content())
     })
 }
 
 async fn get_twin(State(services): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::ServiceConnect, |hub| {
         Ok(twin(&hub.twin(&DeviceId::parse(&id)?)?))
     })
 }
@@ -132,7 +138,7 @@ async fn patch_twin(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::ServiceConnect, |hub| {
         write_twin(hub, &id, &headers, &body, true)
     })
 }
@@ -144,7 +150,7 @@ async fn put_twin(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    answer(&services, &headers, |hub| {
+    answer(&services, &headers, Right::ServiceConnect, |hub| {
         write_twin(hub, &id, &headers, &body, false)
     })
 }
@@ -180,7 +186,7 @@ async fn call_method(
     body: Bytes,
 ) -> Answered {
     let refuse = Refusal::new(Api::Hub, &services);
-    let hub = authorized(&services, &headers).map_err(&refuse)?;
+    let hub = authorized(&services, &headers, Right::ServiceConnect).map_err(&refuse)?;
     let (request, payload) = json(&body)
         .and_then(|body| wire::read_method(&body))
         .map_err(&refuse)?;

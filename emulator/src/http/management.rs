@@ -1,6 +1,10 @@
-//! The management API: CA certificates of DPS (behaviour D, ENDPOINTS 5).
+//! The management API: CA certificates of DPS (behaviour D, ENDPOINTS 5), the DPS instance
+//! itself, and the keys of DPS and hubs.
 //!
 //! Azure guards it with Entra ID, which is out of scope: any bearer token opens it.
+
+mod instance;
+mod keys;
 
 use std::sync::Arc;
 
@@ -32,6 +36,8 @@ pub(super) fn routes() -> Router<Arc<Services>> {
             post(generate_code),
         )
         .route(&format!("{one}/verify"), post(verify))
+        .merge(instance::routes())
+        .merge(keys::routes())
 }
 
 type Shared = State<Arc<Services>>;
@@ -40,17 +46,30 @@ type Shared = State<Arc<Services>>;
 #[derive(serde::Deserialize)]
 struct Resource {
     subscription: String,
+    #[serde(default = "unnamed_group")]
     group: String,
+    /// Empty where services are listed.
+    #[serde(default)]
     service: String,
     #[serde(default)]
     name: String,
 }
 
+/// The resource group in answers to who named none.
+fn unnamed_group() -> String {
+    "linarite".to_owned()
+}
+
 impl Resource {
     fn path(&self) -> String {
+        self.path_of(&self.service)
+    }
+
+    /// The address of the service of that name, under the asked subscription and group.
+    fn path_of(&self, service: &str) -> String {
         format!(
-            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Devices/provisioningServices/{}",
-            self.subscription, self.group, self.service
+            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Devices/provisioningServices/{service}",
+            self.subscription, self.group
         )
     }
 
@@ -74,25 +93,30 @@ impl Resource {
     }
 
     fn authorize(&self, services: &Services, headers: &HeaderMap) -> Result<(), ServiceError> {
-        let bearer = header(headers, &AUTHORIZATION)
-            .and_then(|text| text.split_once(' '))
-            .is_some_and(|(scheme, token)| {
-                scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()
-            });
-        if !bearer {
-            let text = "Expected Authorization: Bearer with any token.";
-            return Err(ServiceError::new(401_000, "Unauthorized", "R-F9", text));
-        }
+        require_bearer(headers)?;
         let name = &services.config.dps.name;
-        if !self.service.eq_ignore_ascii_case(name) {
-            let text = format!(
-                "No provisioning service is named {}; try {name}.",
-                self.service
-            );
-            return Err(ServiceError::new(404_000, "ResourceNotFound", "R-D1", text));
+        if self.service.is_empty() || self.service.eq_ignore_ascii_case(name) {
+            return Ok(());
         }
-        Ok(())
+        let text = format!(
+            "No provisioning service is named {}; try {name}.",
+            self.service
+        );
+        Err(ServiceError::new(404_000, "ResourceNotFound", "R-D1", text))
     }
+}
+
+fn require_bearer(headers: &HeaderMap) -> Result<(), ServiceError> {
+    let bearer = header(headers, &AUTHORIZATION)
+        .and_then(|text| text.split_once(' '))
+        .is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()
+        });
+    if bearer {
+        return Ok(());
+    }
+    let text = "Expected Authorization: Bearer with any token.";
+    Err(ServiceError::new(401_000, "Unauthorized", "R-F9", text))
 }
 
 async fn list(

@@ -33,8 +33,12 @@ fn canonical(path: &str) -> String {
             .get(index)
             .is_some_and(|segment: &&str| segment.eq_ignore_ascii_case(name))
     };
-    let fixed: &[usize] = if is(0, "subscriptions") {
+    let fixed: &[usize] = if is(0, "subscriptions") && is(2, "providers") {
+        &[0, 2, 3, 4]
+    } else if is(0, "subscriptions") {
         &[0, 2, 4, 5, 6, 8, 10]
+    } else if is(0, "$iothub") {
+        &[0, 1]
     } else if is(1, "registrations") && !is(0, "enrollments") {
         &[1, 3]
     } else {
@@ -75,6 +79,11 @@ mod tests {
             (
                 "/subscriptions/S/resourcegroups/R/providers/Microsoft.Devices/provisioningServices/P/certificates/C/generateVerificationCode",
                 "/subscriptions/S/resourcegroups/R/providers/microsoft.devices/provisioningservices/P/certificates/C/generateverificationcode",
+            ),
+            ("/$IoTHub/WebSocket/", "/$iothub/websocket"),
+            (
+                "/subscriptions/Providers/Providers/Microsoft.Devices/provisioningServices/",
+                "/subscriptions/Providers/providers/microsoft.devices/provisioningservices",
             ),
             ("/", "/"),
         ];

@@ -1,5 +1,7 @@
 //! The DPS service API: enrollments, groups and registrations (behaviour F.1).
 
+mod bulk;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,12 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
-use linarite_core::id::{EnrollmentGroupId, RegistrationId};
+use linarite_core::id::{EnrollmentGroupId, Precondition, RegistrationId};
 use serde_json::Value;
 
 use super::answer::{Answered, Api, Refusal, header, host, if_match, json, no_content, ok};
 use crate::error::ServiceError;
 use crate::limits::PAGE_ITEMS_MAX;
+use crate::policy::Right;
 use crate::service::Services;
 use crate::wire::{dps, enrollment};
 
@@ -25,6 +28,7 @@ const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
+        .route("/enrollments", post(bulk::individuals))
         .route("/enrollments/query", post(query_individuals))
         .route(
             "/enrollments/{id}",
@@ -36,6 +40,7 @@ pub(super) fn routes() -> Router<Arc<Services>> {
             "/enrollments/{id}/attestationmechanism",
             post(individual_attestation),
         )
+        .route("/enrollmentgroups", post(bulk::groups))
         .route("/enrollmentgroups/query", post(query_groups))
         .route(
             "/enrollmentgroups/{id}",
@@ -54,16 +59,18 @@ pub(super) fn routes() -> Router<Arc<Services>> {
 
 type Shared = State<Arc<Services>>;
 
-/// Judges the token, then does the work; either's error goes out in this API's shape.
+/// Judges the token, which must have the right `needed` (R-F9), then does the work; either's
+/// error goes out in this API's shape.
 fn answer(
     services: &Arc<Services>,
     headers: &HeaderMap,
+    needed: Right,
     work: impl FnOnce() -> Result<Response, ServiceError>,
 ) -> Answered {
     let now = services.env.clock.now();
     services
         .dps_policy
-        .authorize(header(headers, &AUTHORIZATION), host(headers), now)
+        .authorize(header(headers, &AUTHORIZATION), host(headers), needed, now)
         .and_then(|()| work())
         .map_err(Refusal::new(Api::Dps, services))
 }
@@ -82,12 +89,52 @@ fn group(services: &Services, id: &str) -> Result<Arc<EnrollmentGroup>, ServiceE
         .ok_or_else(no_group)
 }
 
+fn write_individual(
+    services: &Services,
+    id: &str,
+    precondition: &Precondition,
+    body: &Value,
+) -> Result<Arc<IndividualEnrollment>, ServiceError> {
+    let id = RegistrationId::parse(id)?;
+    let read = |before: Option<&_>, stamp| enrollment::read_individual(&id, body, before, stamp);
+    services.book.put_individual(&id, precondition, read)
+}
+
+fn remove_individual(
+    services: &Services,
+    id: &str,
+    precondition: &Precondition,
+) -> Result<(), ServiceError> {
+    let id = RegistrationId::parse(id)?;
+    services.book.delete_individual(&id, precondition)
+}
+
+fn write_group(
+    services: &Services,
+    id: &str,
+    precondition: &Precondition,
+    body: &Value,
+) -> Result<Arc<EnrollmentGroup>, ServiceError> {
+    let id = EnrollmentGroupId::parse(id)?;
+    let read = |before: Option<&_>, stamp| enrollment::read_group(&id, body, before, stamp);
+    services.book.put_group(&id, precondition, read)
+}
+
+fn remove_group(
+    services: &Services,
+    id: &str,
+    precondition: &Precondition,
+) -> Result<(), ServiceError> {
+    let id = EnrollmentGroupId::parse(id)?;
+    services.book.delete_group(&id, precondition)
+}
+
 async fn get_individual(
     State(services): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::EnrollmentRead, || {
         Ok(ok(&enrollment::individual(&*individual(&services, &id)?)))
     })
 }
@@ -98,14 +145,8 @@ async fn put_individual(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    answer(&services, &headers, || {
-        let id = RegistrationId::parse(&id)?;
-        let (precondition, body) = (if_match(&headers)?, json(&body)?);
-        let entry = services
-            .book
-            .put_individual(&id, &precondition, |before, stamp| {
-                enrollment::read_individual(&id, &body, before, stamp)
-            })?;
+    answer(&services, &headers, Right::EnrollmentWrite, || {
+        let entry = write_individual(&services, &id, &if_match(&headers)?, &json(&body)?)?;
         Ok(ok(&enrollment::individual(&entry)))
     })
 }
@@ -115,20 +156,19 @@ async fn delete_individual(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
-        services
-            .book
-            .delete_individual(&RegistrationId::parse(&id)?, &if_match(&headers)?)?;
+    answer(&services, &headers, Right::EnrollmentWrite, || {
+        remove_individual(&services, &id, &if_match(&headers)?)?;
         Ok(no_content())
     })
 }
 
+/// Shows keys, so reading alone does not open it (R-F5; assumed: no source names the right).
 async fn individual_attestation(
     State(services): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::EnrollmentWrite, || {
         Ok(ok(&enrollment::attestation(
             &individual(&services, &id)?.attestation,
             true,
@@ -137,7 +177,7 @@ async fn individual_attestation(
 }
 
 async fn query_individuals(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::EnrollmentRead, || {
         check_query(&body, "enrollments")?;
         let entries = services.book.individuals();
         page(
@@ -153,7 +193,7 @@ async fn get_group(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::EnrollmentRead, || {
         Ok(ok(&enrollment::group(&*group(&services, &id)?)))
     })
 }
@@ -164,14 +204,8 @@ async fn put_group(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    answer(&services, &headers, || {
-        let id = EnrollmentGroupId::parse(&id)?;
-        let (precondition, body) = (if_match(&headers)?, json(&body)?);
-        let group = services
-            .book
-            .put_group(&id, &precondition, |before, stamp| {
-                enrollment::read_group(&id, &body, before, stamp)
-            })?;
+    answer(&services, &headers, Right::EnrollmentWrite, || {
+        let group = write_group(&services, &id, &if_match(&headers)?, &json(&body)?)?;
         Ok(ok(&enrollment::group(&group)))
     })
 }
@@ -181,20 +215,19 @@ async fn delete_group(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
-        services
-            .book
-            .delete_group(&EnrollmentGroupId::parse(&id)?, &if_match(&headers)?)?;
+    answer(&services, &headers, Right::EnrollmentWrite, || {
+        remove_group(&services, &id, &if_match(&headers)?)?;
         Ok(no_content())
     })
 }
 
+/// Shows keys, so reading alone does not open it (R-F5; assumed: no source names the right).
 async fn group_attestation(
     State(services): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::EnrollmentWrite, || {
         Ok(ok(&enrollment::attestation(
             &group(&services, &id)?.attestation,
             true,
@@ -203,7 +236,7 @@ async fn group_attestation(
 }
 
 async fn query_groups(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::EnrollmentRead, || {
         check_query(&body, "enrollmentGroups")?;
         let groups = services.book.groups();
         page(
@@ -219,7 +252,7 @@ async fn get_registration(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::RegistrationStatusRead, || {
         let record = services
             .register
             .record(&RegistrationId::parse(&id)?)
@@ -233,7 +266,7 @@ async fn delete_registration(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::RegistrationStatusWrite, || {
         let precondition = if_match(&headers)?;
         services
             .register
@@ -251,7 +284,7 @@ async fn query_registrations(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    answer(&services, &headers, || {
+    answer(&services, &headers, Right::RegistrationStatusRead, || {
         let records = services
             .register
             .records_of(&EnrollmentGroupId::parse(&id)?);

@@ -11,13 +11,13 @@ use tokio::sync::Notify;
 
 use crate::error::ServiceError;
 use crate::names::Names;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::store::devices::Devices;
 
 /// A hub. Its rules are in `core::hub`; its work is in the files beside this one.
 pub(crate) struct Hub {
     pub(crate) host: HubHostName,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Policies,
     pub(super) env: Env,
     pub(super) settings: Settings,
     pub(super) names: Arc<Names>,
@@ -29,9 +29,8 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(host: HubHostName, env: Env, settings: Settings, names: Arc<Names>) -> Self {
-        let rights = "RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect";
         Self {
-            policy: Policy::generate("iothubowner", rights),
+            policy: Policies::hub(),
             name: host.as_str().into(),
             host,
             env,

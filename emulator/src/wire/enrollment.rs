@@ -1,5 +1,7 @@
 //! Enrollments and groups as the DPS service API spells them (ENDPOINTS 2, behaviour F.1).
 
+pub(crate) mod bulk;
+
 use linarite_core::certificate::{Certificate, Thumbprint};
 use linarite_core::dps::allocation::AllocationPolicy;
 use linarite_core::dps::attestation::{AttestationMechanism, X509Attestation};
@@ -11,14 +13,12 @@ use linarite_core::dps::reprovision::ReprovisionPolicy;
 use linarite_core::id::{
     CertificateName, DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId,
 };
-use linarite_core::secret::SymmetricKey;
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
 
 use super::reader::Reader;
 use crate::error::ServiceError;
 use crate::names::rfc3339;
-use crate::policy::fresh_key;
 use crate::service::enroll::{Stamp, check_emulated};
 
 /// What both kinds of entry have in common, read from a body.
@@ -302,15 +302,9 @@ fn read_keys(
         }
         _ => None,
     };
-    let key = |name: &str, held: Option<&SymmetricKey>| match keys.text(name)? {
-        Some(text) if !text.is_empty() => {
-            SymmetricKey::from_base64(text).map_err(|error| keys.wrong(name, error))
-        }
-        _ => Ok(held.cloned().unwrap_or_else(fresh_key)),
-    };
     Ok(AttestationMechanism::SymmetricKey {
-        primary: key("primaryKey", held.map(|(primary, _)| primary))?,
-        secondary: key("secondaryKey", held.map(|(_, secondary)| secondary))?,
+        primary: keys.key("primaryKey", held.map(|(primary, _)| primary))?,
+        secondary: keys.key("secondaryKey", held.map(|(_, secondary)| secondary))?,
     })
 }
 

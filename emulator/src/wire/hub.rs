@@ -4,14 +4,12 @@ use bytes::Bytes;
 use linarite_core::certificate::Thumbprint;
 use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus};
 use linarite_core::hub::method::MethodRequest;
-use linarite_core::secret::SymmetricKey;
 use linarite_env::UnixMillis;
 use serde_json::{Value, json};
 
 use super::reader::Reader;
 use crate::error::ServiceError;
 use crate::names::rfc3339;
-use crate::policy::fresh_key;
 use crate::service::mailbox::MethodAnswer;
 use crate::service::registry::{DeviceView, IdentityDraft};
 use crate::service::twin::{TwinDraft, TwinView};
@@ -117,13 +115,9 @@ fn self_signed(
 }
 
 fn read_sas(keys: &Reader<'_>) -> Result<AuthenticationMechanism, ServiceError> {
-    let key = |name: &str| match keys.text(name)?.filter(|text| !text.is_empty()) {
-        Some(text) => SymmetricKey::from_base64(text).map_err(|error| keys.wrong(name, error)),
-        None => Ok(fresh_key()),
-    };
     Ok(AuthenticationMechanism::Sas {
-        primary: key("primaryKey")?,
-        secondary: key("secondaryKey")?,
+        primary: keys.key("primaryKey", None)?,
+        secondary: keys.key("secondaryKey", None)?,
     })
 }
 

@@ -1,8 +1,10 @@
 //! Reads members of a JSON object; every complaint names the member by its path.
 
+use linarite_core::secret::SymmetricKey;
 use serde_json::{Map, Value};
 
 use crate::error::ServiceError;
+use crate::policy::fresh_key;
 
 /// An object and where it stands.
 #[derive(Clone, Debug)]
@@ -69,6 +71,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Member `name` as a key; one that is not sent is kept as `held`, or generated (R-A31).
+    pub(super) fn key(
+        &self,
+        name: &str,
+        held: Option<&SymmetricKey>,
+    ) -> Result<SymmetricKey, ServiceError> {
+        match self.text(name)? {
+            Some(text) if !text.is_empty() => {
+                SymmetricKey::from_base64(text).map_err(|error| self.wrong(name, error))
+            }
+            _ => Ok(held.cloned().unwrap_or_else(fresh_key)),
+        }
+    }
+
     pub(super) fn texts(&self, name: &str) -> Result<Vec<&'a str>, ServiceError> {
         match self.value(name) {
             None => Ok(Vec::new()),
@@ -96,6 +112,22 @@ impl<'a> Reader<'a> {
             }),
             Some(_) => Err(self.wrong(name, "expected an object")),
         }
+    }
+
+    /// Member `name` as an array of objects, if it is there.
+    pub(super) fn objects(&self, name: &str) -> Result<Option<Vec<Self>>, ServiceError> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let wrong = || self.wrong(name, "expected an array of objects");
+        let items = value.as_array().ok_or_else(wrong)?.iter().enumerate();
+        let reader = |(index, item): (usize, &'a Value)| {
+            Ok(Self {
+                path: self.path(&format!("{name}[{index}]")),
+                members: Some(item.as_object().ok_or_else(wrong)?),
+            })
+        };
+        items.map(reader).collect::<Result<_, _>>().map(Some)
     }
 
     pub(super) fn is_present(&self) -> bool {
