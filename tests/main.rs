@@ -1,5 +1,6 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
+//! Reading order: what a well-behaved device gets (`api`, `rollover`, `websocket`,
 //! `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), certificates of strangers (`openssl`),
 //! the fleet (`scenarios`), the end (`shutdown`), and the rules of the repository (`tidy`).
@@ -18,6 +19,7 @@ mod api_hub;
 mod api_management;
 mod api_rights;
 mod rollover;
+mod websocket;
 
 mod replay;
 

@@ -12,10 +12,13 @@ use std::collections::BTreeMap;
 use linarite_core::sas;
 use linarite_core::time::UnixTime;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, sleep};
 
 use crate::support::mqtt::{Connect, Mqtt, Packet, publish, status};
-use recording::{DEVICE, HUB, Recording, World, body_of, entitled, filters, recordings, unhex};
+use recording::{
+    DEVICE, HUB, Recording, World, body_of, entitled, filters, is_upgrade, recordings, unhex,
+};
 
 const DPS_ANSWERS: &str = "$dps/registrations/res/";
 const TWIN_ANSWERS: &str = "$iothub/twin/res/";
@@ -25,11 +28,19 @@ const RECORDED_OPERATION: &str = "4.op.1";
 /// What the recorded hub called its method call.
 const RECORDED_CALL: &str = "$rid=1a";
 
+/// A connection of either kind: MQTT on its own port, or inside a WebSocket.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+/// The Node client cuts its first packet into frames of one to four bytes (W15).
+const FRAME_BYTES: usize = 3;
+
 /// One replay under way.
 struct Replay<'a> {
     world: &'a World,
     name: &'a str,
-    open: BTreeMap<i64, Mqtt>,
+    open: BTreeMap<i64, Mqtt<Box<dyn Stream>>>,
     operation: Option<String>,
     call: Option<String>,
     /// Filters granted to clients that keep their session.
@@ -42,7 +53,10 @@ impl Replay<'_> {
         let conn = event["conn"].as_i64().unwrap();
         if event["open"] == "tcp8883" {
             let client = self.world.lab.mqtt(self.world.credential.as_ref()).await;
-            self.open.insert(conn, client);
+            let stream: Box<dyn Stream> = Box::new(client.stream);
+            self.open.insert(conn, Mqtt { stream });
+        } else if is_upgrade(event) {
+            self.upgrade(conn, event).await;
         } else if event["note"]
             .as_str()
             .is_some_and(|note| note.starts_with("server drops"))
@@ -58,6 +72,16 @@ impl Replay<'_> {
         } else if event["dir"] == "s>c" {
             self.server_said(conn, event).await;
         }
+    }
+
+    /// Asks for a WebSocket as the client did.
+    async fn upgrade(&mut self, conn: i64, event: &Value) {
+        let request = unhex(event["hex"].as_str().unwrap());
+        let (lab, credential) = (&self.world.lab, self.world.credential.as_ref());
+        let (answer, socket) = lab.upgraded(request, credential).await;
+        assert_eq!(answer.status, 101, "{}: {answer:?}", self.name);
+        let stream: Box<dyn Stream> = Box::new(socket.mqtt(FRAME_BYTES).stream);
+        self.open.insert(conn, Mqtt { stream });
     }
 
     /// Sends what the client sent and checks what has to come back.
@@ -361,6 +385,9 @@ async fn recorded_clients_get_all_they_need() {
         "only {} recordings found",
         recordings.len()
     );
+    let upgraded = |recording: &&Recording| recording.events.iter().any(is_upgrade);
+    let websockets = recordings.iter().filter(upgraded).count();
+    assert!(websockets >= 4, "only {websockets} over WebSocket");
 }
 
 /// W12: the Python client never subscribes again after a reconnect.

@@ -105,7 +105,7 @@ fn no_source_file_is_too_long_to_read() {
 
 #[test]
 fn each_crate_is_imported_where_it_belongs_and_nowhere_else() {
-    let table: [(&str, &[&str], &[&str]); 5] = [
+    let table: [(&str, &[&str], &[&str]); 6] = [
         (
             "linarite_emulator",
             &["simulator/"],
@@ -125,6 +125,11 @@ fn each_crate_is_imported_where_it_belongs_and_nowhere_else() {
             "rmqtt_codec",
             &["emulator/", "simulator/"],
             &["emulator/src/mqtt/"],
+        ),
+        (
+            "tokio_tungstenite",
+            &["emulator/", "simulator/"],
+            &["emulator/src/ws.rs"],
         ),
         (
             "rumqttc",

@@ -22,6 +22,7 @@ use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
 use crate::tls::server_identity::ServerIdentity;
+use crate::ws::WebSocket;
 use crate::{http, mqtt, tls};
 
 /// Which protocol is spoken behind TLS.
@@ -29,7 +30,7 @@ use crate::{http, mqtt, tls};
 pub enum Door {
     /// MQTT, as on port 8883.
     Mqtt,
-    /// HTTPS, as on port 443.
+    /// HTTPS, and MQTT over WebSocket, as on port 443.
     Https,
 }
 
@@ -219,12 +220,18 @@ impl Emulator {
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let services = Arc::clone(&self.services);
         match door {
             Door::Mqtt => {
-                let services = Arc::clone(&self.services);
                 Box::pin(mqtt::connection::serve(stream, peer, services, connection)).await;
             }
-            Door::Https => Box::pin(http::serve(stream, peer, self.router.clone())).await,
+            Door::Https => {
+                let served = http::serve(stream, peer.clone(), self.router.clone());
+                if let Some(upgraded) = Box::pin(served).await {
+                    let stream = WebSocket::new(upgraded).await;
+                    Box::pin(mqtt::connection::serve(stream, peer, services, connection)).await;
+                }
+            }
         }
     }
 

@@ -1,4 +1,6 @@
 //! HTTPS: the device, service and management APIs on one port, told apart by path (wire 6.2).
+//!
+//! A connection that asks for MQTT over WebSocket leaves here once it has its answer.
 
 mod answer;
 mod device;
@@ -7,6 +9,7 @@ mod management;
 mod path;
 mod patience;
 mod service;
+mod upgrade;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,8 +23,10 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
@@ -31,6 +36,7 @@ use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
 use answer::{Api, Refusal};
 use patience::Patience;
+use upgrade::Handover;
 
 /// All routes of all APIs.
 pub(crate) fn router(services: Arc<Services>) -> Router {
@@ -39,23 +45,31 @@ pub(crate) fn router(services: Arc<Services>) -> Router {
         .merge(service::routes())
         .merge(hub::routes())
         .merge(management::routes())
+        .merge(upgrade::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(Arc::clone(&services), take_in))
         .with_state(services)
 }
 
-/// Serves one connection until the peer leaves or stays silent.
-pub(crate) async fn serve<S>(stream: S, peer: PeerIdentity, router: Router)
+/// Serves one connection until the peer leaves, stays silent, or goes on as a WebSocket; gives
+/// the stream in the last case.
+pub(crate) async fn serve<S>(
+    stream: S,
+    peer: PeerIdentity,
+    router: Router,
+) -> Option<TokioIo<Upgraded>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let (handover, mut upgrades) = mpsc::channel(1);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, peer) = (router.clone(), peer.clone());
+        let (router, peer, handover) = (router.clone(), peer.clone(), handover.clone());
         async move {
             let mut request = request.map(Body::new);
             path::canonicalize(request.uri_mut());
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert::<Handover>(handover);
             let answer: Result<Response, Infallible> = router.oneshot(request).await;
             answer
         }
@@ -64,10 +78,13 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(CONNECT_TIMEOUT)
         .serve_connection(TokioIo::new(Patience::new(stream, WRITE_TIMEOUT)), service)
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "an HTTPS connection ended");
     }
+    let upgraded = upgrades.try_recv().ok()?.await;
+    upgraded.ok().map(TokioIo::new)
 }
 
 /// Takes in the whole body before anything looks at it: it comes in time and within its bound,

@@ -19,6 +19,7 @@ mod service;
 mod store;
 pub mod tls;
 mod wire;
+mod ws;
 
 pub use config::Config;
 pub use door::{Addresses, Door, Emulator, StartError};

@@ -15,7 +15,7 @@ use crate::support::{Lab, ROOT, shared};
 pub(super) const DEVICE: &str = "dev1";
 pub(super) const HUB: &str = "localhost";
 
-/// A recording of a session over MQTT on port 8883.
+/// A recording of a session over MQTT, on port 8883 or over WebSocket.
 pub(super) struct Recording {
     pub(super) name: String,
     pub(super) events: Vec<Value>,
@@ -34,6 +34,9 @@ impl Recording {
             "hub_node_",
         ];
         let others = [
+            "node_dps_mqttws_symkey",
+            "node_hub_mqttws_sas",
+            "py_hub_ws_sas",
             "py_hub_sas",
             "py_hub_x509",
             "py_hub_pnp",
@@ -46,8 +49,8 @@ impl Recording {
         let text = std::fs::read_to_string(path).unwrap();
         let recording: Value = serde_json::from_str(&text).unwrap();
         let events = recording["events"].as_array().unwrap().clone();
-        let over_mqtt = events.iter().any(|event| event["open"] == "tcp8883");
-        (wanted && over_mqtt).then_some(Self { name, events })
+        let over_mqtt = |event: &Value| event["open"] == "tcp8883" || is_upgrade(event);
+        (wanted && events.iter().any(over_mqtt)).then_some(Self { name, events })
     }
 
     /// Whether the client showed a certificate rather than a token.
@@ -116,6 +119,11 @@ pub(super) async fn entitled(recording: &Recording) -> World {
         credential,
         key,
     }
+}
+
+/// Whether the client asks for a WebSocket.
+pub(super) fn is_upgrade(event: &Value) -> bool {
+    event["http"]["path"] == "/$iothub/websocket"
 }
 
 pub(super) fn unhex(text: &str) -> Vec<u8> {

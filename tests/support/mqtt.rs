@@ -5,7 +5,7 @@ use std::time::Duration;
 use linarite::pki::Credential;
 use linarite_emulator::Door;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{HUB, Lab, SCOPE, Tls};
 
@@ -161,11 +161,11 @@ impl Packet {
 }
 
 /// A client that says what it is told to.
-pub(crate) struct Mqtt {
-    pub(crate) stream: Tls,
+pub(crate) struct Mqtt<S = Tls> {
+    pub(crate) stream: S,
 }
 
-impl Mqtt {
+impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
         self.stream.flush().await.unwrap();
@@ -236,6 +236,31 @@ impl Mqtt {
         self.send(publish(topic, Some(7), payload)).await;
         assert_eq!(self.expect().await, Packet::puback(7));
     }
+
+    /// Registers as `id` and polls to the end.
+    pub(crate) async fn register(mut self, id: &str) -> Registered {
+        assert_eq!(self.connect(&Connect::dps(id)).await, (0, 0));
+        self.subscribe("$dps/registrations/res/#").await;
+        let mut topic = "$dps/registrations/PUT/iotdps-register/?$rid=1".to_owned();
+        loop {
+            self.publish(&topic, "").await;
+            let answer = self.expect().await;
+            let status = status(answer.topic(), "$dps/registrations/res/");
+            let body = answer.json();
+            let id = &answer.body[2 + answer.topic().len()..][..2];
+            self.send([&[0x40, 2][..], id].concat()).await;
+            if status != 202 {
+                self.send([0xE0, 0]).await;
+                self.expect_end().await;
+                return Registered { body };
+            }
+            let operation = body["operationId"].as_str().unwrap();
+            topic = format!(
+                "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=1&operationId={operation}"
+            );
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+    }
 }
 
 /// How a registration ended.
@@ -292,36 +317,8 @@ impl Lab {
 
     /// Registers over MQTT as the certificate's common name, and polls to the end.
     pub(crate) async fn register(&self, credential: &Credential) -> Registered {
-        let id = credential.common_name();
-        let mut client = self.mqtt(Some(credential)).await;
-        assert_eq!(client.connect(&Connect::dps(id)).await, (0, 0));
-        client.subscribe("$dps/registrations/res/#").await;
-        let mut topic = "$dps/registrations/PUT/iotdps-register/?$rid=1".to_owned();
-        loop {
-            client.publish(&topic, "").await;
-            let answer = client.expect().await;
-            let status = status(answer.topic(), "$dps/registrations/res/");
-            let body = answer.json();
-            client
-                .send(
-                    [
-                        &[0x40, 2][..],
-                        &answer.body[2 + answer.topic().len()..][..2],
-                    ]
-                    .concat(),
-                )
-                .await;
-            if status != 202 {
-                client.send([0xE0, 0]).await;
-                client.expect_end().await;
-                return Registered { body };
-            }
-            let operation = body["operationId"].as_str().unwrap();
-            topic = format!(
-                "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=1&operationId={operation}"
-            );
-            tokio::time::sleep(Duration::from_secs(3)).await;
-        }
+        let client = self.mqtt(Some(credential)).await;
+        client.register(credential.common_name()).await
     }
 
     /// A device that does everything right is served: it registers, connects and sends.

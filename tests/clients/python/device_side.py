@@ -21,13 +21,16 @@ class DeviceSide:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
 
-    def register(self, registration_id: str, presented: Certificate) -> Any:
+    def register(
+        self, registration_id: str, presented: Certificate, *, websockets: bool = False
+    ) -> Any:
         client = ProvisioningDeviceClient.create_from_x509_certificate(
             x509=_x509(presented),
             registration_id=registration_id,
             provisioning_host=self._emulator.dps_host,
             id_scope=self._emulator.id_scope,
             server_verification_cert=self._emulator.ca_pem,
+            websockets=websockets,
         )
         # There is no way to close it. After a refusal it stays connected, and when the emulator
         # ends it tries to return for 10 s and may complain about the interpreter's end.
@@ -35,7 +38,12 @@ class DeviceSide:
 
     @contextlib.contextmanager
     def client(
-        self, device_id: str, presented: Certificate, hub: str | None = None
+        self,
+        device_id: str,
+        presented: Certificate,
+        hub: str | None = None,
+        *,
+        websockets: bool = False,
     ) -> Iterator[IoTHubDeviceClient]:
         """A client that is not connected yet, and is gone afterwards."""
         client = IoTHubDeviceClient.create_from_x509_certificate(
@@ -43,6 +51,7 @@ class DeviceSide:
             hostname=hub or self._emulator.hub_host,
             device_id=device_id,
             server_verification_cert=self._emulator.ca_pem,
+            websockets=websockets,
         )
         try:
             yield client
