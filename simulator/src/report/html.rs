@@ -2,6 +2,7 @@
 
 use std::io;
 
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 
 use super::chart::{HEIGHT, LEFT, TOP, WIDTH, bars, layers, marks};
@@ -36,22 +37,22 @@ impl Report {
             .render_str(
                 TEMPLATE,
                 context! {
-                    report => self,
+                    report => Serde(self),
                     verdict => self.verdict.word(),
                     as_expected => self.expected.met,
                     twin => self.expected.verdict == Verdict::Fail,
-                    parts => self.axis.parts,
+                    parts => Serde(&self.axis.parts),
                     axis_end => end,
-                    layers => layers(&self.timeline, &self.axis, self.devices, elapsed_ms),
-                    marks => marks(&self.steps, &self.axis),
+                    layers => Serde(layers(&self.timeline, &self.axis, self.devices, elapsed_ms)),
+                    marks => Serde(marks(&self.steps, &self.axis)),
                     roll_x => self.axis.x(self.roll_starts_ms),
-                    bars => bars(&self.downtime_histogram, BARS_HEIGHT),
+                    bars => Serde(bars(&self.downtime_histogram, BARS_HEIGHT)),
                     left => LEFT,
                     width => WIDTH,
                     top => TOP,
                     height => HEIGHT,
                     bars_height => BARS_HEIGHT,
-                    rules => self.rules_named(),
+                    rules => Serde(self.rules_named()),
                 },
             )
             .map_err(io::Error::other)
