@@ -39,7 +39,8 @@ pub const FILTERS_PER_SUBSCRIBE_MAX: usize = 16;
 pub const MAILBOX_MAX: usize = 256;
 
 /// Longest keep-alive a hub honours, and what applies to a client that asks for none (R-G14).
-pub const KEEP_ALIVE_SERVER_MAX: Duration = Duration::from_secs(1767);
+pub const KEEP_ALIVE_SERVER_MAX: Duration =
+    Duration::from_millis(linarite_core::hub::session::SILENCE_MS_MAX);
 
 /// Connections open at once over all listeners. Ours.
 pub const CONNECTIONS_MAX: usize = 250_000;

@@ -15,6 +15,8 @@ pub mod reprovision;
 
 pub mod allocation;
 
+pub mod possession;
+
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -4,6 +4,8 @@ pub mod identity;
 
 pub mod admission;
 
+pub mod session;
+
 pub mod twin;
 
 pub mod method;

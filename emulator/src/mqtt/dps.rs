@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::hub::session::silence_allowed_ms;
 use linarite_core::sas::SharedAccessSignature;
 use linarite_env::event::Reason;
 use rmqtt_codec::types::QoS;
@@ -16,7 +17,7 @@ use super::connection::{Ending, Refused};
 use super::outbox::Outbox;
 use super::topic::{DPS_RESPONSES, DpsPublish, dps_response};
 use crate::error::ServiceError;
-use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_SERVER_MAX};
+use crate::limits::FILTERS_PER_SUBSCRIBE_MAX;
 use crate::service::Services;
 use crate::service::register::Shown;
 use crate::tls::peer::PeerIdentity;
@@ -222,11 +223,7 @@ pub(super) fn shown(connect: &Connect, peer: PeerIdentity) -> Result<Shown, Refu
     }
 }
 
-/// The silence after which a session ends (R-G14): one and a half times the keep-alive, and the
-/// server's longest for a client that asks for none or for a longer one.
+/// The silence after which a session ends.
 pub(super) fn session_silence(keep_alive_seconds: u16) -> Duration {
-    if keep_alive_seconds == 0 {
-        return KEEP_ALIVE_SERVER_MAX;
-    }
-    Duration::from_millis(u64::from(keep_alive_seconds) * 1500).min(KEEP_ALIVE_SERVER_MAX)
+    Duration::from_millis(silence_allowed_ms(keep_alive_seconds))
 }

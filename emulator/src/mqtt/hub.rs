@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use linarite_env::event::ConnectionId;
 use rmqtt_codec::types::{Publish, QoS};
-use rmqtt_codec::v3::{Connect, ConnectAckReason, LastWill, Packet};
+use rmqtt_codec::v3::{Connect, ConnectAckReason, Packet};
 use tokio::sync::oneshot;
 
 use super::connection::{Ending, Refused};
@@ -36,7 +36,7 @@ pub(crate) struct HubSession {
     mailbox: Arc<Mailbox>,
     keep_alive: Duration,
     subscriptions: Subscriptions,
-    will: Option<Box<LastWill>>,
+    leaves_will: bool,
     calls: Vec<(u64, oneshot::Sender<MethodAnswer>)>,
     last_call: u64,
 }
@@ -110,7 +110,7 @@ impl HubSession {
             mailbox,
             keep_alive: session_silence(connect.keep_alive),
             subscriptions: opened.subscriptions,
-            will: connect.last_will.clone().map(Box::new),
+            leaves_will: connect.last_will.is_some(),
             calls: Vec::new(),
             last_call: 0,
         })
@@ -193,11 +193,9 @@ impl HubSession {
 
     /// Ends the session at the hub; an ungraceful end sends the will (R-G19).
     pub(super) fn close(self, ending: &Ending) {
-        if let (Ending::Because(_), Some(will)) = (ending, &self.will) {
+        if self.leaves_will && matches!(ending, Ending::Because(_)) {
             let properties = vec![("iothub-MessageType".to_owned(), "Will".to_owned())];
-            let _ = self
-                .hub
-                .accept_telemetry(&self.device_id, &properties, &will.message);
+            let _ = self.hub.accept_telemetry(&self.device_id, &properties);
         }
         self.hub
             .close_session(&self.device_id, self.connection, ending);
@@ -214,7 +212,7 @@ impl HubSession {
                     properties.push(("mqtt-retain".to_owned(), "true".to_owned()));
                 }
                 self.hub
-                    .accept_telemetry(&self.device_id, &properties, &publish.payload)
+                    .accept_telemetry(&self.device_id, &properties)
                     .map_err(|error| Ending::Because(error.reason()))?;
                 acknowledge(publish, out);
                 Ok(())

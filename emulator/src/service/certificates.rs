@@ -1,6 +1,7 @@
 //! The CA certificates of DPS: upload, proof of possession, removal (behaviour D).
 
 use linarite_core::certificate::Certificate;
+use linarite_core::dps::possession::{self, PossessionError};
 use linarite_core::id::{CertificateName, Precondition};
 use linarite_env::Event;
 
@@ -87,20 +88,8 @@ impl Book {
         proof: &Certificate,
     ) -> Result<StoredCa, ServiceError> {
         let stored = self.change_certificate(name, precondition, |stored| {
-            let code = stored.verification_code.as_deref().ok_or_else(|| {
-                unproven("No verification code was generated; call generateVerificationCode first.")
-            })?;
-            let named = proof
-                .common_name()
-                .is_some_and(|name| name.eq_ignore_ascii_case(code));
-            if !named {
-                return Err(unproven(
-                    "The common name of the certificate is not the verification code.",
-                ));
-            }
-            if !proof.verify_signed_by(&stored.certificate) {
-                return Err(unproven("The certificate is not signed by the CA's key."));
-            }
+            let code = stored.verification_code.as_deref();
+            possession::prove(&stored.certificate, code, proof).map_err(unproven)?;
             stored.verified = true;
             stored.verification_code = None;
             Ok(())
@@ -190,8 +179,13 @@ fn require_etag(precondition: &Precondition) -> Result<(), ServiceError> {
     }
 }
 
-fn unproven(text: &str) -> ServiceError {
-    ServiceError::new(400_000, "CertificateVerificationFailed", "R-D3", text)
+fn unproven(error: PossessionError) -> ServiceError {
+    ServiceError::new(
+        400_000,
+        "CertificateVerificationFailed",
+        "R-D3",
+        error.to_string(),
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {

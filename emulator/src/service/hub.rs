@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use linarite_core::hub::identity::DeviceStatus;
 use linarite_core::id::{DeviceId, HubHostName};
 use linarite_core::settings::Settings;
@@ -59,7 +58,6 @@ impl Hub {
         &self,
         device_id: &str,
         properties: &[(String, String)],
-        _payload: &Bytes,
     ) -> Result<(), ServiceError> {
         let id = DeviceId::parse(device_id)?;
         let now = self.env.clock.now_ms();

@@ -3,6 +3,7 @@
 use linarite_core::certificate::Thumbprint;
 use linarite_core::dps::registration::{Assignment, DataAction};
 use linarite_core::hub::identity::{AuthenticationMechanism, DeviceIdentity, DeviceStatus};
+use linarite_core::hub::session;
 use linarite_core::hub::twin::DeviceTwin;
 use linarite_core::id::{DeviceId, HubHostName, Precondition};
 use linarite_env::event::{Fingerprint, Reason};
@@ -34,6 +35,9 @@ impl DeviceView {
         }
     }
 }
+
+/// A session that ends, with the rule and the reason.
+type Ended = (LiveSession, &'static str, &'static str);
 
 /// What an operator may set of an identity.
 #[derive(Clone, Debug)]
@@ -67,7 +71,7 @@ impl Hub {
         draft: IdentityDraft,
     ) -> Result<DeviceView, ServiceError> {
         let now = self.env.clock.now_ms();
-        let mut cut = None;
+        let mut ended = None;
         // Before the device's place is locked: counting takes every lock of the map.
         let full = self.devices_full();
         let view = self.devices.place(id, |place| {
@@ -80,8 +84,9 @@ impl Hub {
             }
             match place {
                 Some(device) => {
+                    let before = device.identity.clone();
                     self.overwrite(device, draft, now);
-                    cut = self.session_to_cut(device);
+                    ended = self.ended_session(&before, device);
                     (Place::Keep, Ok((DeviceView::of(device), false)))
                 }
                 None if full => (
@@ -97,7 +102,7 @@ impl Hub {
         });
         let (view, created) = view?;
         self.tell_written(&view.identity, created);
-        self.end_session(cut, "R-E6", "the identity was disabled");
+        self.end_session(ended);
         Ok(view)
     }
 
@@ -121,7 +126,7 @@ impl Hub {
             }
         })?;
         self.tell_deleted(id);
-        self.end_session(live, "R-E6", "the identity was deleted");
+        self.end_session(live.map(|session| (session, "R-E6", "the identity was deleted")));
         Ok(())
     }
 
@@ -174,11 +179,12 @@ impl Hub {
             authentication: assignment.authentication.clone(),
             iot_edge: assignment.iot_edge,
         };
-        let mut cut = None;
+        let mut ended = None;
         let (identity, created) = self.devices.place(id, |place| match place {
             // R-C4, R-B25: an identity that is there keeps its twin and generation; only its
             // credentials change, unless the policy resets it (R-C5).
             Some(device) => {
+                let before = device.identity.clone();
                 if assignment.updates_credentials {
                     device.identity.authentication = draft.authentication;
                 }
@@ -186,7 +192,7 @@ impl Hub {
                 if assignment.data == DataAction::ResetOnSameHub {
                     device.twin = twin;
                 }
-                cut = self.session_to_cut(device);
+                ended = self.ended_session(&before, device);
                 (Place::Keep, (device.identity.clone(), false))
             }
             None => {
@@ -198,7 +204,7 @@ impl Hub {
         });
         tracing::debug!(device_id = id.as_str(), ?presented, created, "provisioned");
         self.tell_written(&identity, created);
-        self.end_session(cut, "R-E8", "the credentials were replaced");
+        self.end_session(ended);
     }
 
     fn new_device(&self, id: &DeviceId, draft: IdentityDraft, twin: DeviceTwin) -> Device {
@@ -227,19 +233,15 @@ impl Hub {
         identity.etag = self.names.etag();
     }
 
-    /// R-E6: a disabled identity loses its session. R-E8, I-4: changed credentials do not cost
-    /// the session unless the setting says so.
-    fn session_to_cut(&self, device: &mut Device) -> Option<LiveSession> {
-        let disabled = device.identity.status == DeviceStatus::Disabled;
-        if disabled || self.settings.drop_on_credential_change {
-            device.live.take()
-        } else {
-            None
-        }
+    /// Takes the session away that does not survive the change, with the rule and the reason.
+    fn ended_session(&self, before: &DeviceIdentity, device: &mut Device) -> Option<Ended> {
+        let cut = session::cut(before, &device.identity, &self.settings)?;
+        let live = device.live.take()?;
+        Some((live, cut.rule(), cut.reason()))
     }
 
-    fn end_session(&self, session: Option<LiveSession>, rule: &'static str, why: &str) {
-        if let Some(session) = session {
+    fn end_session(&self, ended: Option<Ended>) {
+        if let Some((session, rule, why)) = ended {
             let reason = Reason {
                 rule,
                 code: 404_104,
