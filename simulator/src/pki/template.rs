@@ -1,7 +1,6 @@
 //! What is written into the certificates, before anybody signs them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose,
@@ -56,16 +55,6 @@ fn moment(seconds: i64) -> Result<OffsetDateTime, PkiError> {
 
 /// The PEM form of a certificate, 64 characters a line.
 pub(crate) fn certificate_to_pem(der: &CertificateDer<'_>) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut pem = String::with_capacity(encoded.len() + encoded.len() / 64 + 64);
-    pem.push_str("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = after;
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new("CERTIFICATE", der.as_ref()), config)
 }
