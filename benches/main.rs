@@ -9,6 +9,7 @@ mod common;
 mod decide;
 mod path;
 mod reprovision;
+mod scale;
 mod telemetry;
 
 use common::ratio::{self, Line};
@@ -24,10 +25,11 @@ fn main() -> anyhow::Result<()> {
     reprovision::single(&mut criterion)?;
     criterion.final_summary();
 
-    let questions: [(&str, Ratios); 5] = [
+    let questions: [(&str, Ratios); 6] = [
         ("reprovision", reprovision::ratios),
         ("telemetry", telemetry::ratios),
         ("decide", decide::ratios),
+        ("scale", scale::ratios),
         ("path", path::ratios),
         ("codec", codec::ratios),
     ];

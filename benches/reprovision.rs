@@ -34,7 +34,7 @@ use crate::common::ratio::{self, Effort, Subject, cpu, interleave};
 use crate::common::stage::{self, DPS, HUB, ISSUER, ROOT};
 
 /// Any moment within the life of the certificates.
-const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
+pub(crate) const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
 
 /// Bytes a pipe holds for each direction, as in the simulator.
 const PIPE_BYTES: usize = 16 * 1024;
@@ -156,15 +156,7 @@ impl Stage {
         let mut config = Config::local(DPS, &[HUB.to_owned()])?;
         config.assignment_latency = Duration::ZERO;
         let emulator = Emulator::new(config, Env::new(clock.clone(), 1))?;
-        let services = Services {
-            dps_host: DPS.to_owned(),
-            id_scope: emulator.config().dps.id_scope.as_str().to_owned(),
-            dps_connection_string: emulator.dps_connection_string(),
-            dps_name: emulator.config().dps.name.clone(),
-            hubs: emulator.hub_connection_strings(),
-            ca_der: emulator.ca_der().to_vec(),
-        };
-        let connector: Arc<dyn Connector> = Arc::new(Pipes(emulator));
+        let (services, connector) = reach(emulator);
         stage::enroll_group(&services, Arc::clone(&connector), &clock, &pki).await?;
         let client = Client::new(&services.ca_der, &clock)?;
         let rolling = [1, 2].map(|generation| -> anyhow::Result<_> {
@@ -251,6 +243,19 @@ impl Stage {
         let (near, far) = tokio::join!(self.bare.connect(name, near), acceptor.accept(far));
         Ok((near?, far?))
     }
+}
+
+/// Where the services of `emulator` are, and the way to them through memory.
+pub(crate) fn reach(emulator: Emulator) -> (Services, Arc<dyn Connector>) {
+    let services = Services {
+        dps_host: DPS.to_owned(),
+        id_scope: emulator.config().dps.id_scope.as_str().to_owned(),
+        dps_connection_string: emulator.dps_connection_string(),
+        dps_name: emulator.config().dps.name.clone(),
+        hubs: emulator.hub_connection_strings(),
+        ca_der: emulator.ca_der().to_vec(),
+    };
+    (services, Arc::new(Pipes(emulator)))
 }
 
 /// Connects through memory.

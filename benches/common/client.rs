@@ -82,8 +82,18 @@ impl Line {
 
     /// Registers as `id` in `id_scope`; gives the hub.
     pub(crate) async fn register(&mut self, id_scope: &str, id: &str) -> anyhow::Result<String> {
+        self.enter_dps(id_scope, id).await?;
+        self.registration(id).await
+    }
+
+    /// Opens a session at DPS in which `id` may register again and again.
+    pub(crate) async fn enter_dps(&mut self, id_scope: &str, id: &str) -> anyhow::Result<()> {
         self.enter(&dps::connect_packet(id_scope, id)).await?;
-        self.send(&dps::subscribe_packet(1)).await?;
+        self.send(&dps::subscribe_packet(1)).await
+    }
+
+    /// One registration of `id` in a session at DPS; gives the hub.
+    pub(crate) async fn registration(&mut self, id: &str) -> anyhow::Result<String> {
         self.send(&dps::register_packet(id, 2)).await?;
         let Meaning::Assigning { operation } = self.answer().await?.meaning else {
             bail!("the registration of {id} was not taken up");

@@ -74,51 +74,52 @@ pub(crate) async fn enroll_group(
         services.dps_name
     );
     let body = json!({ "properties": { "certificate": root, "isVerified": true } });
-    put(
-        &client,
-        services,
-        management,
-        &Authorization::Bearer("bench"),
-        body,
-    )
-    .await?;
-    let key = ConnectionString::parse(&services.dps_connection_string)?;
-    let issuer = pki.certificate_pem(ISSUER)?;
+    let bearer = Authorization::Bearer("bench");
+    send(&client, services, (Method::PUT, management), &bearer, body).await?;
+    enroll(&client, services, "fleet", &pki.certificate_pem(ISSUER)?).await
+}
+
+/// Enrolls the group `name` under the authority `issuer`, in PEM.
+pub(crate) async fn enroll(
+    client: &ServiceClient,
+    services: &Services,
+    name: &str,
+    issuer: &str,
+) -> anyhow::Result<()> {
     let body = json!({
-        "enrollmentGroupId": "fleet",
+        "enrollmentGroupId": name,
         "attestation": { "type": "x509", "x509": {
             "signingCertificates": { "primary": { "certificate": issuer } },
         } },
     });
-    let path = "/enrollmentGroups/fleet?api-version=2021-10-01".to_owned();
-    put(
-        &client,
-        services,
-        path,
-        &Authorization::Sas(Arc::new(key)),
-        body,
-    )
-    .await
+    let path = format!("/enrollmentGroups/{name}?api-version=2021-10-01");
+    let owner = owner(services)?;
+    send(client, services, (Method::PUT, path), &owner, body)
+        .await
+        .map(drop)
 }
 
-async fn put(
+/// The key that opens everything at DPS.
+pub(crate) fn owner(services: &Services) -> anyhow::Result<Authorization> {
+    let key = ConnectionString::parse(&services.dps_connection_string)?;
+    Ok(Authorization::Sas(Arc::new(key)))
+}
+
+/// Asks DPS for something and gives its answer.
+pub(crate) async fn send(
     client: &ServiceClient,
     services: &Services,
-    path: String,
+    (method, path): (Method, String),
     authorization: &Authorization,
     body: Value,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Value> {
     let call = Call {
-        method: Method::PUT,
+        method,
         host: &services.dps_host,
         path,
         authorization,
         if_match: None,
         body: Some(body),
     };
-    client
-        .send(&call)
-        .await
-        .context("enrolling the fleet")
-        .map(|_| ())
+    client.send(&call).await.context("enrolling the fleet")
 }
