@@ -187,44 +187,6 @@ async fn keys_are_shown_by_the_one_call_that_is_there_to_show_them() {
     assert_eq!(same.body["symmetricKey"], *keys);
 }
 
-/// R-F7.
-#[tokio::test(start_paused = true)]
-async fn a_query_gives_pages_that_continue_to_the_last() {
-    let lab = Lab::start();
-    for number in 1..=5 {
-        let id = format!("dev-{number}");
-        let body = json!({ "registrationId": id, "attestation": { "type": "symmetricKey" } });
-        lab.dps("PUT", &format!("/enrollments/{id}"), None, Some(body))
-            .await;
-    }
-    let mut seen = Vec::new();
-    let mut continuation = String::new();
-    loop {
-        let request = lab
-            .dps_request("POST", "/enrollments/query")
-            .header("x-ms-max-item-count", "2")
-            .header("x-ms-continuation", continuation.clone())
-            .json(json!({ "query": "SELECT * FROM enrollments" }));
-        let page = lab.ask(&request, None).await;
-        assert_eq!(
-            (page.status, page.header("x-ms-item-type")),
-            (200, Some("enrollments"))
-        );
-        let items = page.body.as_array().unwrap();
-        assert!((1..=2).contains(&items.len()));
-        seen.extend(
-            items
-                .iter()
-                .map(|item| item["registrationId"].as_str().unwrap().to_owned()),
-        );
-        match page.header("x-ms-continuation") {
-            Some(next) => next.clone_into(&mut continuation),
-            None => break,
-        }
-    }
-    assert_eq!(seen, ["dev-1", "dev-2", "dev-3", "dev-4", "dev-5"]);
-}
-
 /// R-D1 to R-D6.
 #[tokio::test(start_paused = true)]
 async fn a_ca_certificate_is_uploaded_proven_replaced_and_deleted() {

@@ -17,6 +17,7 @@ mod api_bulk;
 mod api_device;
 mod api_hub;
 mod api_management;
+mod api_query;
 mod api_rights;
 mod rollover;
 mod websocket;

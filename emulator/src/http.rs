@@ -6,6 +6,7 @@ mod answer;
 mod device;
 mod hub;
 mod management;
+mod paging;
 mod path;
 mod patience;
 mod service;

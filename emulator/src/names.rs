@@ -1,5 +1,7 @@
 //! Opaque names the services hand out: etags, operation ids, tracking ids, moments as text.
 
+mod continuation;
+
 use std::sync::{Mutex, PoisonError};
 
 use fastrand::Rng;
@@ -8,12 +10,16 @@ use linarite_env::{Entropy, UnixMillis};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 
+use continuation::Continuations;
+
 /// Draws opaque names from seeded streams.
 #[derive(Debug)]
 pub(crate) struct Names {
     etags: Mutex<Rng>,
     operations: Mutex<Rng>,
     tracking: Mutex<Rng>,
+    /// Where lists go on.
+    pub(crate) continuations: Continuations,
 }
 
 impl Names {
@@ -23,6 +29,7 @@ impl Names {
             etags: stream("etag"),
             operations: stream("operation-id"),
             tracking: stream("tracking-id"),
+            continuations: Continuations::new(entropy, service),
         }
     }
 

@@ -5,4 +5,5 @@
 
 pub(crate) mod book;
 pub(crate) mod devices;
+pub(crate) mod page;
 pub(crate) mod registrations;

@@ -1,11 +1,11 @@
-//! HTTP/1.1 by hand: one request, one answer, one connection.
+//! HTTP/1.1 by hand: one request, one answer, on a connection of its own or on one that is kept.
 
 use linarite::pki::Credential;
 use linarite_emulator::Door;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Lab, drain};
+use super::{Lab, Tls, drain};
 
 /// A request to one of the APIs.
 #[derive(Clone, Debug)]
@@ -38,21 +38,55 @@ impl Request {
         self
     }
 
+    /// The request as the last of its connection.
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.written("close")
+    }
+
+    fn written(&self, connection: &str) -> Vec<u8> {
         let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
         let mut text = format!(
-            "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: {connection}\r\nContent-Length: {}\r\n",
             self.method,
             self.path,
             self.host,
             body.len()
         );
-        for (name, value) in &self.headers {
+        let mut headers = self.headers.clone();
+        let typed = |(name, _): &(&str, String)| name.eq_ignore_ascii_case("content-type");
+        if self.body.is_some() && !headers.iter().any(typed) {
+            headers.push(("Content-Type", "application/json; charset=utf-8".to_owned()));
+        }
+        for (name, value) in &headers {
             text += &format!("{name}: {value}\r\n");
         }
         text += "\r\n";
         text += &body;
         text.into_bytes()
+    }
+}
+
+/// A connection that is kept for request after request.
+pub(crate) struct Connection {
+    stream: Tls,
+}
+
+impl Connection {
+    pub(crate) async fn ask(&mut self, request: &Request) -> Answer {
+        let bytes = request.written("keep-alive");
+        self.stream.write_all(&bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            bytes.push(self.stream.read_u8().await.unwrap());
+        }
+        let length = Answer::parse(&bytes)
+            .header("content-length")
+            .map(str::parse);
+        let mut body = vec![0; length.unwrap_or(Ok(0)).unwrap()];
+        self.stream.read_exact(&mut body).await.unwrap();
+        bytes.extend(body);
+        Answer::parse(&bytes)
     }
 }
 
@@ -97,6 +131,12 @@ impl Answer {
 }
 
 impl Lab {
+    /// A connection that shows `credential`, for many requests.
+    pub(crate) async fn connection(&self, credential: Option<&Credential>) -> Connection {
+        let stream = self.tls(Door::Https, credential).await;
+        Connection { stream }
+    }
+
     /// Sends `request` over a connection of its own, showing `credential`.
     pub(crate) async fn ask(&self, request: &Request, credential: Option<&Credential>) -> Answer {
         let mut stream = self.tls(Door::Https, credential).await;

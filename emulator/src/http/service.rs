@@ -1,14 +1,15 @@
 //! The DPS service API: enrollments, groups and registrations (behaviour F.1).
 
 mod bulk;
+mod query;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::AUTHORIZATION;
+use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
@@ -17,19 +18,14 @@ use serde_json::Value;
 
 use super::answer::{Answered, Api, Refusal, header, host, if_match, json, no_content, ok};
 use crate::error::ServiceError;
-use crate::limits::PAGE_ITEMS_MAX;
 use crate::policy::Right;
 use crate::service::Services;
 use crate::wire::{dps, enrollment};
 
-const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
-const ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
-const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
-
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
         .route("/enrollments", post(bulk::individuals))
-        .route("/enrollments/query", post(query_individuals))
+        .route("/enrollments/query", post(query::individuals))
         .route(
             "/enrollments/{id}",
             get(get_individual)
@@ -41,7 +37,7 @@ pub(super) fn routes() -> Router<Arc<Services>> {
             post(individual_attestation),
         )
         .route("/enrollmentgroups", post(bulk::groups))
-        .route("/enrollmentgroups/query", post(query_groups))
+        .route("/enrollmentgroups/query", post(query::groups))
         .route(
             "/enrollmentgroups/{id}",
             get(get_group).put(put_group).delete(delete_group),
@@ -54,7 +50,7 @@ pub(super) fn routes() -> Router<Arc<Services>> {
             "/registrations/{id}",
             get(get_registration).delete(delete_registration),
         )
-        .route("/registrations/{id}/query", post(query_registrations))
+        .route("/registrations/{id}/query", post(query::registrations))
 }
 
 type Shared = State<Arc<Services>>;
@@ -176,18 +172,6 @@ async fn individual_attestation(
     })
 }
 
-async fn query_individuals(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    answer(&services, &headers, Right::EnrollmentRead, || {
-        check_query(&body, "enrollments")?;
-        let entries = services.book.individuals();
-        page(
-            entries.iter().map(|entry| enrollment::individual(entry)),
-            &headers,
-            "enrollments",
-        )
-    })
-}
-
 async fn get_group(
     State(services): Shared,
     Path(id): Path<String>,
@@ -235,18 +219,6 @@ async fn group_attestation(
     })
 }
 
-async fn query_groups(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
-    answer(&services, &headers, Right::EnrollmentRead, || {
-        check_query(&body, "enrollmentGroups")?;
-        let groups = services.book.groups();
-        page(
-            groups.iter().map(|group| enrollment::group(group)),
-            &headers,
-            "enrollmentGroups",
-        )
-    })
-}
-
 async fn get_registration(
     State(services): Shared,
     Path(id): Path<String>,
@@ -279,23 +251,6 @@ async fn delete_registration(
     })
 }
 
-async fn query_registrations(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    answer(&services, &headers, Right::RegistrationStatusRead, || {
-        let records = services
-            .register
-            .records_of(&EnrollmentGroupId::parse(&id)?);
-        page(
-            records.iter().map(dps::registration_record),
-            &headers,
-            "registrations",
-        )
-    })
-}
-
 fn not_enrolled() -> ServiceError {
     ServiceError::dps_not_found(404_201, "Enrollment")
 }
@@ -306,61 +261,4 @@ fn no_group() -> ServiceError {
 
 fn no_record() -> ServiceError {
     ServiceError::dps_not_found(404_202, "Registration")
-}
-
-/// The service knows one query for each kind: all of them.
-fn check_query(body: &Bytes, table: &str) -> Result<(), ServiceError> {
-    let body = json(body)?;
-    let query = body
-        .get("query")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let words: Vec<String> = query
-        .split_whitespace()
-        .map(|word| word.to_ascii_lowercase())
-        .collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let table = table.to_ascii_lowercase();
-    if words == ["select", "*", "from", &table] || words == ["*"] {
-        Ok(())
-    } else {
-        Err(ServiceError::invalid(format!(
-            "query: expected SELECT * FROM {table}"
-        )))
-    }
-}
-
-/// One page of items; the continuation is the number of items given so far (R-F7).
-fn page(
-    items: impl ExactSizeIterator<Item = Value>,
-    headers: &HeaderMap,
-    item_type: &'static str,
-) -> Result<Response, ServiceError> {
-    let number = |name: &HeaderName| match header(headers, name).filter(|text| !text.is_empty()) {
-        None => Ok(None),
-        Some(text) => text.parse::<usize>().map(Some).map_err(|_| {
-            ServiceError::invalid(format!("{name}: expected a whole number this service gave"))
-        }),
-    };
-    let asked = number(&ITEM_COUNT)?;
-    if asked == Some(0) {
-        return Err(ServiceError::invalid(
-            "x-ms-max-item-count: expected a number from 1",
-        ));
-    }
-    let size = asked.unwrap_or(PAGE_ITEMS_MAX).min(PAGE_ITEMS_MAX);
-    let start = number(&CONTINUATION)?.unwrap_or(0);
-    let total = items.len();
-    let taken: Vec<Value> = items.skip(start).take(size).collect();
-    let next = start.saturating_add(taken.len());
-    let mut response = axum::Json(taken).into_response();
-    let headers = response.headers_mut();
-    headers.insert(ITEM_TYPE, HeaderValue::from_static(item_type));
-    if let Some(asked) = asked {
-        headers.insert(ITEM_COUNT, asked.into());
-    }
-    if next < total {
-        headers.insert(CONTINUATION, next.into());
-    }
-    Ok(response)
 }

@@ -32,16 +32,15 @@ impl Book {
             Stamp,
         ) -> Result<IndividualEnrollment, ServiceError>,
     ) -> Result<Arc<IndividualEnrollment>, ServiceError> {
-        if self.individual_count() >= REGISTRATIONS_MAX {
-            return Err(ServiceError::limit(
-                "The instance holds no more enrollments.",
-            ));
-        }
-        let written = self.change_individual(id, |current| {
+        let written = self.change_individual(id, |all, current| {
             let etag = current.map(|entry| &entry.etag);
             let write = precondition
                 .check(etag)
                 .map_err(|failed| ServiceError::dps_precondition(&failed))?;
+            if write == Write::Create && all.len() >= REGISTRATIONS_MAX {
+                let text = "The instance holds no more enrollments.";
+                return Err(ServiceError::limit(text));
+            }
             let stamp = self.stamp(write, current.map(|entry| entry.created_ms));
             let entry = read(current.map(|entry| &**entry), stamp)?;
             let owner = Owner::Individual(id.key().to_owned());
@@ -62,7 +61,7 @@ impl Book {
         id: &RegistrationId,
         precondition: &Precondition,
     ) -> Result<(), ServiceError> {
-        self.change_individual(id, |current| {
+        self.change_individual(id, |_, current| {
             let current =
                 current.ok_or_else(|| ServiceError::dps_not_found(404_201, "Enrollment"))?;
             precondition

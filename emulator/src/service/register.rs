@@ -27,6 +27,7 @@ use crate::error::ServiceError;
 use crate::limits::REGISTRATIONS_MAX;
 use crate::names::Names;
 use crate::store::book::Book;
+use crate::store::page::Page;
 use crate::store::registrations::{
     Mechanism, Operation, RegistrationRecord, RegistrationStatus, Registrations,
 };
@@ -214,9 +215,14 @@ impl Register {
             .flatten()
     }
 
-    /// Records of one group, in order.
-    pub(crate) fn records_of(&self, group: &EnrollmentGroupId) -> Vec<RegistrationRecord> {
-        self.0.registrations.of_group(group)
+    /// Up to `count` records of one group, in the order of ids from after `after`.
+    pub(crate) fn records_of(
+        &self,
+        group: &EnrollmentGroupId,
+        after: Option<&RegistrationId>,
+        count: usize,
+    ) -> Page<RegistrationRecord> {
+        self.0.registrations.of_group_after(group, after, count)
     }
 
     /// Removes a record; the hub's identity stays (R-E1).
@@ -308,7 +314,8 @@ impl Register {
     }
 
     fn start(&self, id: &RegistrationId, shown: &Shown) -> Result<String, ServiceError> {
-        if self.0.registrations.len() >= REGISTRATIONS_MAX {
+        let registrations = &self.0.registrations;
+        if registrations.len() >= REGISTRATIONS_MAX && !registrations.contains(id) {
             return Err(ServiceError::limit(
                 "The instance holds no more registrations.",
             ));

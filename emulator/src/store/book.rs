@@ -1,9 +1,11 @@
 //! What DPS has written down: enrollments and CA certificates.
 //!
 //! Groups and CA certificates are few and read by every registration, so readers take a
-//! snapshot of both at once. Individual enrollments are many and looked up one at a time.
+//! snapshot of both at once. Individual enrollments are many and looked up one at a time, by
+//! registrations that must not wait for a write; lists go by an ordered index beside them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
@@ -14,6 +16,7 @@ use linarite_core::id::{CertificateName, ETag, RegistrationId};
 use linarite_core::settings::Settings;
 use linarite_env::{Env, UnixMillis};
 
+use super::page::Page;
 use crate::names::Names;
 
 /// A CA certificate with what the management API tells of it (R-D1).
@@ -41,10 +44,15 @@ pub(crate) struct Book {
     pub(crate) env: Env,
     pub(crate) names: Arc<Names>,
     pub(crate) settings: Settings,
+    /// What `ordered` holds, for look-ups.
     individuals: DashMap<RegistrationId, Arc<IndividualEnrollment>>,
+    ordered: RwLock<Individuals>,
     shared: RwLock<Shared>,
     owners: Mutex<HashMap<[u8; 32], Owner>>,
 }
+
+/// Individual enrollments in the order of their ids.
+pub(crate) type Individuals = BTreeMap<RegistrationId, Arc<IndividualEnrollment>>;
 
 /// Which entry a certificate sits in (R-A6).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +75,7 @@ impl Book {
             names,
             settings,
             individuals: DashMap::new(),
+            ordered: RwLock::new(Individuals::new()),
             shared: RwLock::new(Shared::default()),
             owners: Mutex::new(HashMap::new()),
         }
@@ -86,51 +95,41 @@ impl Book {
         self.individuals.get(id).map(|entry| Arc::clone(&entry))
     }
 
-    /// Writes or removes an individual enrollment under its lock: `work` gives what becomes of it.
+    /// Writes or removes an individual enrollment while no other is written: `work` sees what is
+    /// there, in all and under this id, and gives what becomes of it.
     pub(crate) fn change_individual<T, E>(
         &self,
         id: &RegistrationId,
         work: impl FnOnce(
+            &Individuals,
             Option<&Arc<IndividualEnrollment>>,
         ) -> Result<(Option<Arc<IndividualEnrollment>>, T), E>,
     ) -> Result<T, E> {
-        use dashmap::mapref::entry::Entry;
-        match self.individuals.entry(id.clone()) {
-            Entry::Occupied(mut occupied) => {
-                let (next, result) = work(Some(occupied.get()))?;
-                match next {
-                    Some(next) => {
-                        occupied.insert(next);
-                    }
-                    None => {
-                        occupied.remove();
-                    }
-                }
-                Ok(result)
+        let mut ordered = self.ordered.write().unwrap_or_else(PoisonError::into_inner);
+        let (next, result) = work(&ordered, ordered.get(id))?;
+        match next {
+            Some(next) => {
+                self.individuals.insert(id.clone(), Arc::clone(&next));
+                ordered.insert(id.clone(), next);
             }
-            Entry::Vacant(vacant) => {
-                let (next, result) = work(None)?;
-                if let Some(next) = next {
-                    vacant.insert(next);
-                }
-                Ok(result)
+            None => {
+                self.individuals.remove(id);
+                ordered.remove(id);
             }
         }
+        Ok(result)
     }
 
-    /// All individual enrollments in the order of their ids.
-    pub(crate) fn individuals(&self) -> Vec<Arc<IndividualEnrollment>> {
-        let mut all: Vec<_> = self
-            .individuals
-            .iter()
-            .map(|entry| Arc::clone(&entry))
-            .collect();
-        all.sort_unstable_by(|a, b| a.registration_id.cmp(&b.registration_id));
-        all
-    }
-
-    pub(crate) fn individual_count(&self) -> usize {
-        self.individuals.len()
+    /// Up to `count` individual enrollments that come after `after` in the order of ids.
+    pub(crate) fn individuals_after(
+        &self,
+        after: Option<&RegistrationId>,
+        count: usize,
+    ) -> Page<Arc<IndividualEnrollment>> {
+        let ordered = self.ordered.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = ordered.range((from, Bound::Unbounded));
+        Page::first(rest.map(|(id, entry)| (id.key(), Arc::clone(entry))), count)
     }
 
     /// The group of that id.
@@ -143,6 +142,21 @@ impl Book {
     pub(crate) fn groups(&self) -> Vec<Arc<EnrollmentGroup>> {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         shared.groups.values().cloned().collect()
+    }
+
+    /// Up to `count` groups that come after the key `after` in the order of ids.
+    pub(crate) fn groups_after(
+        &self,
+        after: Option<&str>,
+        count: usize,
+    ) -> Page<Arc<EnrollmentGroup>> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = shared.groups.range::<str, _>((from, Bound::Unbounded));
+        Page::first(
+            rest.map(|(key, group)| (key.as_str(), Arc::clone(group))),
+            count,
+        )
     }
 
     /// Works on the groups; whatever `work` leaves is what the next snapshot shows.

@@ -1,11 +1,17 @@
 //! What DPS remembers of registrations: the record, and the operation that is under way.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{PoisonError, RwLock};
+
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 use linarite_core::dps::reprovision::RegistrationSubstatus;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_env::UnixMillis;
 use linarite_env::event::Fingerprint;
+
+use super::page::Page;
 
 /// How a registration stands (R-B3). What only one state has lives in that state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +69,8 @@ pub(crate) struct Registration {
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     map: DashMap<RegistrationId, Registration>,
+    /// Which records each group has, in order. Written under the lock of the registration.
+    groups: RwLock<BTreeMap<EnrollmentGroupId, BTreeSet<RegistrationId>>>,
 }
 
 impl Registrations {
@@ -82,8 +90,10 @@ impl Registrations {
     ) -> T {
         match self.map.entry(id.clone()) {
             MapEntry::Occupied(mut occupied) => {
+                let before = occupied.get().group().cloned();
                 let result = work(occupied.get_mut());
-                if occupied.get().record.is_none() && occupied.get().operation.is_none() {
+                self.regroup(id, before.as_ref(), occupied.get().group());
+                if occupied.get().is_empty() {
                     occupied.remove();
                 }
                 result
@@ -91,7 +101,8 @@ impl Registrations {
             MapEntry::Vacant(vacant) => {
                 let mut registration = Registration::default();
                 let result = work(&mut registration);
-                if registration.record.is_some() || registration.operation.is_some() {
+                self.regroup(id, None, registration.group());
+                if !registration.is_empty() {
                     vacant.insert(registration);
                 }
                 result
@@ -99,19 +110,75 @@ impl Registrations {
         }
     }
 
+    fn regroup(
+        &self,
+        id: &RegistrationId,
+        before: Option<&EnrollmentGroupId>,
+        after: Option<&EnrollmentGroupId>,
+    ) {
+        if before == after {
+            return;
+        }
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = before
+            && let Some(ids) = groups.get_mut(group)
+        {
+            ids.remove(id);
+            if ids.is_empty() {
+                groups.remove(group);
+            }
+        }
+        if let Some(group) = after {
+            groups.entry(group.clone()).or_default().insert(id.clone());
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
 
-    /// Records of one group, in the order of their ids.
-    pub(crate) fn of_group(&self, group: &EnrollmentGroupId) -> Vec<RegistrationRecord> {
-        let mut records: Vec<RegistrationRecord> = self
-            .map
-            .iter()
-            .filter_map(|entry| entry.record.clone())
-            .filter(|record| record.group.as_ref() == Some(group))
-            .collect();
-        records.sort_unstable_by(|a, b| a.registration_id.cmp(&b.registration_id));
-        records
+    pub(crate) fn contains(&self, id: &RegistrationId) -> bool {
+        self.map.contains_key(id)
+    }
+
+    /// Up to `count` records of a group that come after `after` in the order of ids. One that
+    /// goes while the page is made is left out.
+    pub(crate) fn of_group_after(
+        &self,
+        group: &EnrollmentGroupId,
+        after: Option<&RegistrationId>,
+        count: usize,
+    ) -> Page<RegistrationRecord> {
+        let ids = self.ids_after(group, after, count);
+        let record = |id| self.read(&id, |registration| registration.record.clone());
+        ids.filter_map(|id| {
+            record(id)
+                .flatten()
+                .filter(|record| record.group.as_ref() == Some(group))
+        })
+    }
+
+    /// A list of its own, so that no registration is looked at under the lock of the groups.
+    fn ids_after(
+        &self,
+        group: &EnrollmentGroupId,
+        after: Option<&RegistrationId>,
+        count: usize,
+    ) -> Page<RegistrationId> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = groups.get(group).into_iter();
+        let rest = ids.flat_map(|ids| ids.range((from, Bound::Unbounded)));
+        Page::first(rest.map(|id| (id.key(), id.clone())), count)
+    }
+}
+
+impl Registration {
+    fn group(&self) -> Option<&EnrollmentGroupId> {
+        self.record.as_ref()?.group.as_ref()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.record.is_none() && self.operation.is_none()
     }
 }

@@ -1,6 +1,7 @@
 //! Enrollments and groups as the DPS service API spells them (ENDPOINTS 2, behaviour F.1).
 
 pub(crate) mod bulk;
+pub(crate) mod query;
 
 use linarite_core::certificate::{Certificate, Thumbprint};
 use linarite_core::dps::allocation::AllocationPolicy;
