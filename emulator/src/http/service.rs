@@ -165,7 +165,7 @@ async fn individual_attestation(
     headers: HeaderMap,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentWrite, || {
-        Ok(ok(&enrollment::attestation(
+        Ok(ok(&enrollment::attestation::show(
             &individual(&services, &id)?.attestation,
             true,
         )))
@@ -212,7 +212,7 @@ async fn group_attestation(
     headers: HeaderMap,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentWrite, || {
-        Ok(ok(&enrollment::attestation(
+        Ok(ok(&enrollment::attestation::show(
             &group(&services, &id)?.attestation,
             true,
         )))

@@ -1,26 +1,22 @@
 //! Enrollments and groups as the DPS service API spells them (ENDPOINTS 2, behaviour F.1).
 
+pub(crate) mod attestation;
 pub(crate) mod bulk;
 pub(crate) mod query;
 
-use linarite_core::certificate::{Certificate, Thumbprint};
 use linarite_core::dps::allocation::AllocationPolicy;
-use linarite_core::dps::attestation::{AttestationMechanism, X509Attestation};
 use linarite_core::dps::enrollment::{
-    Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, PrimarySecondary,
-    ProvisioningStatus, Slot,
+    Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus,
 };
 use linarite_core::dps::reprovision::ReprovisionPolicy;
-use linarite_core::id::{
-    CertificateName, DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId,
-};
+use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
 
 use super::reader::Reader;
 use crate::error::ServiceError;
 use crate::names::rfc3339;
-use crate::service::enroll::{Stamp, check_emulated};
+use crate::service::enroll::Stamp;
 
 /// What both kinds of entry have in common, read from a body.
 struct Common {
@@ -41,11 +37,10 @@ pub(crate) fn read_individual(
 ) -> Result<IndividualEnrollment, ServiceError> {
     let body = Reader::root(body)?;
     check_id(&body, "registrationId", id.as_str())?;
-    let attestation = read_attestation(&body, before.map(|entry| &entry.attestation), false)?;
+    let mechanism = attestation::read(&body, before.map(|entry| &entry.attestation), false)?;
     let common = read_common(&body)?;
-    let mut entry =
-        IndividualEnrollment::new(id.clone(), attestation, stamp.etag, stamp.updated_ms)
-            .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
+    let mut entry = IndividualEnrollment::new(id.clone(), mechanism, stamp.etag, stamp.updated_ms)
+        .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
     entry.device_id = match body.text("deviceId")? {
         Some(text) => Some(DeviceId::parse(text).map_err(|error| body.wrong("deviceId", error))?),
         None => None,
@@ -70,9 +65,9 @@ pub(crate) fn read_group(
 ) -> Result<EnrollmentGroup, ServiceError> {
     let body = Reader::root(body)?;
     check_id(&body, "enrollmentGroupId", id.as_str())?;
-    let attestation = read_attestation(&body, before.map(|entry| &entry.attestation), true)?;
+    let mechanism = attestation::read(&body, before.map(|entry| &entry.attestation), true)?;
     let common = read_common(&body)?;
-    let mut entry = EnrollmentGroup::new(id.clone(), attestation, stamp.etag, stamp.updated_ms)
+    let mut entry = EnrollmentGroup::new(id.clone(), mechanism, stamp.etag, stamp.updated_ms)
         .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
     entry.iot_edge = common.iot_edge;
     entry.initial_twin = common.initial_twin;
@@ -165,150 +160,6 @@ fn read_allocation(body: &Reader<'_>) -> Result<Option<AllocationPolicy>, Servic
     }
 }
 
-fn read_attestation(
-    body: &Reader<'_>,
-    before: Option<&AttestationMechanism>,
-    group: bool,
-) -> Result<AttestationMechanism, ServiceError> {
-    let attestation = body.object("attestation")?;
-    let mechanism = match attestation.text("type")? {
-        Some("x509") => {
-            AttestationMechanism::X509(read_x509(&attestation.object("x509")?, before, group)?)
-        }
-        Some("symmetricKey") => read_keys(&attestation.object("symmetricKey")?, before)?,
-        Some("tpm") => AttestationMechanism::Tpm {
-            endorsement_key: attestation
-                .object("tpm")?
-                .text("endorsementKey")?
-                .unwrap_or_default()
-                .to_owned(),
-            storage_root_key: None,
-        },
-        Some(_) => {
-            return Err(attestation.wrong("type", "expected x509, symmetricKey or tpm"));
-        }
-        None => return Err(attestation.wrong("type", "required: x509, symmetricKey or tpm")),
-    };
-    check_emulated(&mechanism)?;
-    Ok(mechanism)
-}
-
-fn read_x509(
-    x509: &Reader<'_>,
-    before: Option<&AttestationMechanism>,
-    group: bool,
-) -> Result<X509Attestation, ServiceError> {
-    let invalid =
-        |error: &dyn std::fmt::Display| ServiceError::invalid(format!("attestation.x509: {error}"));
-    let held = match before {
-        Some(AttestationMechanism::X509(
-            X509Attestation::ClientCertificates(slots)
-            | X509Attestation::SigningCertificates(slots),
-        )) => Some(slots),
-        _ => None,
-    };
-    let style = |name| {
-        x509.object(name)
-            .map(|style| style.is_present().then_some(style))
-    };
-    let (client, signing, references) = (
-        style("clientCertificates")?,
-        style("signingCertificates")?,
-        style("caReferences")?,
-    );
-    match (client, signing, references) {
-        (Some(client), None, None) if !group => {
-            let slots = read_slots(&client, held)?;
-            X509Attestation::client_certificates(slots).map_err(|error| invalid(&error))
-        }
-        (None, Some(signing), None) if group => {
-            let slots = read_slots(&signing, held)?;
-            X509Attestation::signing_certificates(slots).map_err(|error| invalid(&error))
-        }
-        (None, None, Some(references)) if group => {
-            let slot = |name| {
-                references
-                    .text(name)?
-                    .map(|text| {
-                        CertificateName::parse(text).map_err(|error| references.wrong(name, error))
-                    })
-                    .transpose()
-            };
-            let slots = PrimarySecondary {
-                primary: slot("primary")?,
-                secondary: slot("secondary")?,
-            };
-            X509Attestation::ca_references(slots).map_err(|error| invalid(&error))
-        }
-        _ if group => Err(invalid(
-            &"a group takes exactly one of signingCertificates and caReferences (R-A13)",
-        )),
-        _ => Err(invalid(
-            &"an individual enrollment takes clientCertificates alone (R-A8)",
-        )),
-    }
-}
-
-fn read_slots(
-    slots: &Reader<'_>,
-    held: Option<&PrimarySecondary<Certificate>>,
-) -> Result<PrimarySecondary<Certificate>, ServiceError> {
-    Ok(PrimarySecondary {
-        primary: read_slot(slots, "primary", held)?,
-        secondary: read_slot(slots, "secondary", held)?,
-    })
-}
-
-/// A slot holds what is uploaded; one sent back with its `info` alone keeps what it held, found
-/// by thumbprint in either slot; an absent one is emptied (R-F3).
-fn read_slot(
-    slots: &Reader<'_>,
-    name: &str,
-    held: Option<&PrimarySecondary<Certificate>>,
-) -> Result<Option<Certificate>, ServiceError> {
-    let slot = slots.object(name)?;
-    if !slot.is_present() {
-        return Ok(None);
-    }
-    if let Some(text) = slot.text("certificate")?.filter(|text| !text.is_empty()) {
-        return Certificate::from_pem_or_base64(text)
-            .map(Some)
-            .map_err(|error| slot.wrong("certificate", error));
-    }
-    let info = slot.object("info")?;
-    let thumbprint = info
-        .text("sha256Thumbprint")?
-        .or(info.text("sha1Thumbprint")?);
-    let thumbprint = thumbprint
-        .and_then(|text| Thumbprint::parse(text).ok())
-        .ok_or_else(|| slot.wrong("certificate", "required, unless info names what is held"))?;
-    held.and_then(|held| {
-        held.iter()
-            .map(|(_, certificate)| certificate)
-            .find(|held| thumbprint.matches(held))
-    })
-    .cloned()
-    .map(Some)
-    .ok_or_else(|| slot.wrong("info", "names a certificate the entry does not hold"))
-}
-
-/// Keys that are not sent are kept, or generated for a new entry (R-A31).
-fn read_keys(
-    keys: &Reader<'_>,
-    before: Option<&AttestationMechanism>,
-) -> Result<AttestationMechanism, ServiceError> {
-    let held = match before {
-        Some(AttestationMechanism::SymmetricKey { primary, secondary }) => {
-            Some((primary, secondary))
-        }
-        _ => None,
-    };
-    Ok(AttestationMechanism::SymmetricKey {
-        primary: keys.key("primaryKey", held.map(|(primary, _)| primary))?,
-        secondary: keys.key("secondaryKey", held.map(|(_, secondary)| secondary))?,
-    })
-}
-
 /// An individual enrollment as the service shows it: without certificates and keys (R-F5).
 pub(crate) fn individual(entry: &IndividualEnrollment) -> Value {
     let mut body = common(&Enrollment::Individual(entry));
@@ -347,7 +198,7 @@ fn stamps(body: &mut Map<String, Value>, etag: &ETag, created_ms: i64, updated_m
 fn common(entry: &Enrollment<'_>) -> Map<String, Value> {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    put("attestation", attestation(entry.attestation(), false));
+    put("attestation", attestation::show(entry.attestation(), false));
     put("capabilities", json!({ "iotEdge": entry.iot_edge() }));
     if let Some(twin) = entry.initial_twin() {
         put(
@@ -387,65 +238,4 @@ fn allocation_name(policy: &AllocationPolicy) -> &'static str {
         AllocationPolicy::Hashed => "hashed",
         AllocationPolicy::Static => "static",
     }
-}
-
-/// An attestation; `with_secrets` only for the call that is there to show them (R-F5).
-pub(crate) fn attestation(mechanism: &AttestationMechanism, with_secrets: bool) -> Value {
-    match mechanism {
-        AttestationMechanism::X509(X509Attestation::CaReferences(slots)) => {
-            let name = |slot| slots.get(slot).map(CertificateName::as_str);
-            let references =
-                json!({ "primary": name(Slot::Primary), "secondary": name(Slot::Secondary) });
-            json!({ "type": "x509", "x509": { "caReferences": references } })
-        }
-        AttestationMechanism::X509(X509Attestation::ClientCertificates(slots)) => {
-            json!({ "type": "x509", "x509": { "clientCertificates": slot_infos(slots) } })
-        }
-        AttestationMechanism::X509(X509Attestation::SigningCertificates(slots)) => {
-            json!({ "type": "x509", "x509": { "signingCertificates": slot_infos(slots) } })
-        }
-        AttestationMechanism::SymmetricKey { primary, secondary } if with_secrets => json!({
-            "type": "symmetricKey",
-            "symmetricKey": {
-                "primaryKey": primary.to_base64(),
-                "secondaryKey": secondary.to_base64(),
-            },
-        }),
-        AttestationMechanism::SymmetricKey { .. } => json!({ "type": "symmetricKey" }),
-        AttestationMechanism::Tpm {
-            endorsement_key, ..
-        } => {
-            json!({ "type": "tpm", "tpm": { "endorsementKey": endorsement_key } })
-        }
-    }
-}
-
-fn slot_infos(slots: &PrimarySecondary<Certificate>) -> Value {
-    let mut infos = Map::new();
-    for (slot, certificate) in slots.iter() {
-        let name = match slot {
-            Slot::Primary => "primary",
-            Slot::Secondary => "secondary",
-        };
-        infos.insert(
-            name.to_owned(),
-            json!({ "info": certificate_info(certificate) }),
-        );
-    }
-    Value::Object(infos)
-}
-
-/// `X509CertificateInfo` (R-A8).
-pub(crate) fn certificate_info(certificate: &Certificate) -> Value {
-    let validity = certificate.validity();
-    json!({
-        "subjectName": certificate.subject(),
-        "sha1Thumbprint": Thumbprint::Sha1(certificate.sha1()).to_string(),
-        "sha256Thumbprint": Thumbprint::Sha256(certificate.fingerprint()).to_string(),
-        "issuerName": certificate.issuer(),
-        "notBeforeUtc": rfc3339(UnixMillis(validity.not_before.0.saturating_mul(1000))),
-        "notAfterUtc": rfc3339(UnixMillis(validity.not_after.0.saturating_mul(1000))),
-        "serialNumber": certificate.serial(),
-        "version": certificate.version(),
-    })
 }
