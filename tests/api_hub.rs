@@ -7,7 +7,7 @@ use crate::support::http::Answer;
 use crate::support::{DPS, HUB, Lab};
 
 /// The error body of a hub (R-F8, wire 4.5), with this status and name.
-fn assert_hub_error(answer: &Answer, status: u16, name: &str) {
+pub(crate) fn assert_hub_error(answer: &Answer, status: u16, name: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("iothub-errorcode"), Some(name));
     let begin = format!("ErrorCode:{name};");
@@ -130,7 +130,7 @@ async fn what_is_not_emulated_is_said_to_be_so_with_501() {
         ("GET", DPS, "/nowhere"),
         ("GET", DPS, "/enrollments"),
         ("PATCH", DPS, "/enrollments/dev-1"),
-        ("GET", HUB, "/statistics/devices"),
+        ("GET", HUB, "/statistics/nothing"),
         ("PUT", HUB, "/jobs/v2/job-1"),
         ("POST", HUB, "/devices/dev-1/messages/events"),
         ("POST", HUB, "/"),

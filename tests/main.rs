@@ -1,6 +1,6 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
-//! Reading order: what a well-behaved device gets (`api`, `rollover`, `websocket`,
+//! Reading order: what a well-behaved device gets (`api`, `modules`, `rollover`, `websocket`,
 //! `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), certificates of strangers (`openssl`),
 //! the fleet (`scenarios`), the end (`shutdown`), and the rules of the repository (`tidy`).
@@ -19,6 +19,7 @@ mod api_hub;
 mod api_management;
 mod api_query;
 mod api_rights;
+mod modules;
 mod rollover;
 mod websocket;
 

@@ -25,7 +25,7 @@ async fn thumbprint(lab: &Lab, device: &str) -> String {
         .to_owned()
 }
 
-fn hex(fingerprint: [u8; 32]) -> String {
+pub(crate) fn hex(fingerprint: [u8; 32]) -> String {
     fingerprint
         .iter()
         .map(|byte| format!("{byte:02X}"))

@@ -217,6 +217,16 @@ impl Recorder {
         found.unwrap_or_else(|| panic!("{device} was not closed: {events:#?}"))
     }
 
+    /// Whose sessions were opened after `mark`.
+    pub(crate) fn opened(&self, mark: usize) -> Vec<String> {
+        let events = self.after(mark).into_iter();
+        let opened = events.filter_map(|event| match event {
+            Event::SessionOpened { device_id, .. } => Some(device_id.to_string()),
+            _ => None,
+        });
+        opened.collect()
+    }
+
     /// Rule and number with which the hub refused `device` after `mark`.
     pub(crate) fn refusal(&self, mark: usize, device: &str) -> (&'static str, u32) {
         let events = self.after(mark);

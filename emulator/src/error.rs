@@ -5,7 +5,7 @@
 
 use linarite_core::dps::registration::Refusal;
 use linarite_core::hub::admission::AdmissionError;
-use linarite_core::id::{IdError, PreconditionFailed};
+use linarite_core::id::{IdError, IdentityId, PreconditionFailed};
 use linarite_env::event::Reason;
 
 /// A refusal or failure on its way to a caller. Holds no secrets.
@@ -66,15 +66,24 @@ impl ServiceError {
         Self::new(code, "NotFound", "R-F8", format!("{what} not found."))
     }
 
-    /// The hub knows no such device, or will not say.
+    /// The hub knows no such device or module, or will not say.
     #[must_use]
-    pub fn device_not_found(device_id: &str) -> Self {
-        Self::new(
-            404_001,
-            "DeviceNotFound",
-            "R-F10",
-            format!("Device {device_id} not registered or disabled"),
-        )
+    pub fn identity_not_found(id: &IdentityId) -> Self {
+        let device_id = id.device_id();
+        match id.module_id() {
+            None => Self::new(
+                404_001,
+                "DeviceNotFound",
+                "R-F10",
+                format!("Device {device_id} not registered or disabled"),
+            ),
+            Some(module_id) => Self::new(
+                404_010,
+                "ModuleNotFound",
+                "R-F10",
+                format!("Module {module_id} on device {device_id} not registered"),
+            ),
+        }
     }
 
     /// A part of Azure that is not emulated. Never silent: the caller sees what is missing.
@@ -121,20 +130,27 @@ impl ServiceError {
 
     /// A precondition failed at a hub (behaviour F.2).
     #[must_use]
-    pub fn hub_precondition(failed: &PreconditionFailed, device_id: &str) -> Self {
-        match failed {
-            PreconditionFailed::AlreadyExists => Self::new(
+    pub fn hub_precondition(failed: &PreconditionFailed, id: &IdentityId) -> Self {
+        let device_id = id.device_id();
+        match (failed, id.module_id()) {
+            (PreconditionFailed::AlreadyExists, None) => Self::new(
                 409_001,
                 "DeviceAlreadyExists",
                 "R-F10",
                 format!("A device with ID '{device_id}' is already registered."),
             ),
-            PreconditionFailed::Missing => Self::device_not_found(device_id),
-            PreconditionFailed::Mismatch => Self::new(
+            (PreconditionFailed::AlreadyExists, Some(module_id)) => Self::new(
+                409_301,
+                "ModuleAlreadyExistsOnDevice",
+                "R-F10",
+                format!("Device '{device_id}' already has a module '{module_id}'."),
+            ),
+            (PreconditionFailed::Missing, _) => Self::identity_not_found(id),
+            (PreconditionFailed::Mismatch, _) => Self::new(
                 412_001,
                 "PreconditionFailed",
                 "R-F10",
-                "Precondition failed: the etag in If-Match is not that of the device.",
+                format!("Precondition failed: the etag in If-Match is not that of {id}."),
             ),
         }
     }

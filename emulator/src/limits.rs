@@ -54,8 +54,11 @@ pub const ENROLLMENT_GROUPS_MAX: usize = 200;
 /// Individual enrollments, and registration records, of a DPS instance (behaviour H.1).
 pub const REGISTRATIONS_MAX: usize = 1_000_000;
 
-/// Devices of one hub (behaviour H.2).
-pub const DEVICES_MAX: usize = 1_000_000;
+/// Devices and modules of one hub together (behaviour H.2).
+pub const IDENTITIES_MAX: usize = 1_000_000;
+
+/// Modules of one device (IoT Hub's published limit).
+pub const MODULES_PER_DEVICE_MAX: usize = 50;
 
 /// Longest page of a query. Ours; the service does not publish one for DPS.
 pub const PAGE_ITEMS_MAX: usize = 1000;

@@ -1,8 +1,10 @@
-//! Names: registration, group and device ids, hosts, scopes, certificate names, entity tags.
+//! Names: registration, group, device and module ids, hosts, scopes, certificate names, entity
+//! tags.
 //!
 //! Each type parses its own grammar and cannot hold anything else.
 //! Clones share the text.
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,8 +14,10 @@ use std::sync::Arc;
 use crate::limits;
 
 mod etag;
+mod identity;
 
 pub use etag::{ETag, Precondition, PreconditionFailed, Write};
+pub use identity::IdentityId;
 
 /// Why a text is not the name it was taken for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +82,12 @@ macro_rules! exact_name {
             }
         }
 
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -95,6 +105,11 @@ macro_rules! exact_name {
 exact_name! {
     /// A device id of IoT Hub. Case matters (R-A3, R-G2).
     DeviceId, "device id", check_device_id
+}
+
+exact_name! {
+    /// The id of a module at its device: the grammar of a device id (R-G2).
+    ModuleId, "module id", check_device_id
 }
 
 exact_name! {

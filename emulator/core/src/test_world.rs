@@ -11,8 +11,8 @@ use crate::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, Provisioning
 use crate::dps::registration::{
     Assignment, Attempt, Book, Decision, PastAssignment, Refusal, decide,
 };
-use crate::hub::admission::{AdmissionError, PresentedCredential, admit};
-use crate::hub::identity::{DeviceIdentity, DeviceStatus};
+use crate::hub::admission::{AdmissionError, Found, PresentedCredential, admit};
+use crate::hub::identity::{DeviceStatus, Identity};
 use crate::id::RegistrationId;
 use crate::settings::Settings;
 use crate::test_pki::{NOW, etag, hub, registration_id};
@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) now: UnixTime,
     pub(crate) records: BTreeMap<RegistrationId, PastAssignment>,
-    pub(crate) identities: BTreeMap<String, DeviceIdentity>,
+    pub(crate) identities: BTreeMap<String, Identity>,
 }
 
 impl World {
@@ -112,8 +112,8 @@ impl World {
         self.records.insert(registration_id.clone(), past);
         let generation = self.identities.len().to_string();
         let identity = self.identities.entry(device_id.to_string());
-        let identity = identity.or_insert_with(|| DeviceIdentity {
-            device_id: device_id.clone(),
+        let identity = identity.or_insert_with(|| Identity {
+            id: device_id.into(),
             generation_id: generation,
             etag: etag(),
             status: DeviceStatus::Enabled,
@@ -121,6 +121,7 @@ impl World {
             status_updated_ms: None,
             authentication: assignment.authentication.clone(),
             iot_edge: assignment.iot_edge,
+            managed_by: None,
         });
         if assignment.updates_credentials {
             identity.authentication = assignment.authentication.clone();
@@ -133,7 +134,7 @@ impl World {
         let credential = PresentedCredential::Certificate(chain);
         let resource = format!("h1/devices/{device_id}");
         let identity = self.identities.get(device_id);
-        match admit(identity, credential, &resource, self.now) {
+        match admit(identity.map(Found::device), credential, &resource, self.now) {
             Ok(_) => "connected".to_owned(),
             Err(error) => refused(&error),
         }

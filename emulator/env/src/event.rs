@@ -46,7 +46,8 @@ pub struct Reason {
     pub text: String,
 }
 
-/// What happened. Names are as the emulator spells them, hubs by host name.
+/// What happened. Names are as the emulator spells them, hubs by host name; a `device_id` at a
+/// hub may be that of a module, as `device/module`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The TLS handshake with a peer failed or took too long.

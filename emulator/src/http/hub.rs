@@ -1,40 +1,56 @@
-//! The hub's service API: identities, twins, direct methods (behaviour F.2).
+//! The hub's service API (behaviour F.2): who may call it, and what its parts share.
+//!
+//! Modules have the same calls as devices, at addresses below those of their device.
 
-use std::collections::BTreeMap;
+mod method;
+mod registry;
+mod twin;
+
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue};
 use axum::response::Response;
-use axum::routing::{get, post};
-use bytes::Bytes;
-use linarite_core::id::DeviceId;
-use serde_json::Value;
+use linarite_core::id::{DeviceId, ETag, IdentityId, ModuleId};
 
-use super::answer::{Answered, Api, Refusal, header, host, if_match, json, no_content, ok};
+use super::answer::{Answered, Api, Refusal, header, host};
 use crate::error::ServiceError;
-use crate::limits::PAGE_ITEMS_MAX;
 use crate::policy::Right;
 use crate::service::Services;
 use crate::service::hub::Hub;
-use crate::service::registry::DeviceView;
-use crate::service::twin::TwinView;
-use crate::wire::hub as wire;
 
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
-        .route("/devices", get(list_devices))
-        .route(
-            "/devices/{id}",
-            get(get_device).put(put_device).delete(delete_device),
-        )
-        .route("/twins/{id}", get(get_twin).patch(patch_twin).put(put_twin))
-        .route("/twins/{id}/methods", post(call_method))
+        .merge(registry::routes())
+        .merge(twin::routes())
+        .merge(method::routes())
 }
 
 type Shared = State<Arc<Services>>;
+
+/// The device or module an address names.
+#[derive(serde::Deserialize)]
+struct Named {
+    id: String,
+    /// Absent in addresses of devices.
+    module: Option<String>,
+}
+
+impl Named {
+    fn device(&self) -> Result<DeviceId, ServiceError> {
+        Ok(DeviceId::parse(&self.id)?)
+    }
+
+    fn id(&self) -> Result<IdentityId, ServiceError> {
+        let device = self.device()?;
+        Ok(match &self.module {
+            None => device.into(),
+            Some(module) => IdentityId::module(&device, &ModuleId::parse(module)?),
+        })
+    }
+}
 
 /// The hub the request is for, if its token opens it for what takes the right `needed` (R-F9).
 fn authorized(
@@ -65,140 +81,9 @@ fn answer(
         .map_err(Refusal::new(Api::Hub, services))
 }
 
-async fn list_devices(
-    State(services): Shared,
-    Query(query): Query<BTreeMap<String, String>>,
-    headers: HeaderMap,
-) -> Answered {
-    answer(&services, &headers, Right::RegistryRead, |hub| {
-        let top = match query.get("top") {
-            None => PAGE_ITEMS_MAX,
-            Some(text) => text
-                .parse::<usize>()
-                .ok()
-                .filter(|top| (1..=PAGE_ITEMS_MAX).contains(top))
-                .ok_or_else(|| ServiceError::invalid("top: expected 1 to 1000"))?,
-        };
-        Ok(ok(&Value::from_iter(
-            hub.first_devices(top).iter().map(wire::device),
-        )))
-    })
-}
-
-async fn get_device(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    answer(&services, &headers, Right::RegistryRead, |hub| {
-        let view = hub.device(&DeviceId::parse(&id)?);
-        Ok(device(
-            &view.ok_or_else(|| ServiceError::device_not_found(&id))?,
-        ))
-    })
-}
-
-async fn put_device(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    answer(&services, &headers, Right::RegistryWrite, |hub| {
-        let draft = wire::read_device(&id, &json(&body)?)?;
-        Ok(device(&hub.put_device(
-            &DeviceId::parse(&id)?,
-            &if_match(&headers)?,
-            draft,
-        )?))
-    })
-}
-
-async fn delete_device(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    answer(&services, &headers, Right::RegistryWrite, |hub| {
-        hub.delete_device(&DeviceId::parse(&id)?, &if_match(&headers)?)?;
-        Ok(no_content())
-    })
-}
-
-async fn get_twin(State(services): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answered {
-    answer(&services, &headers, Right::ServiceConnect, |hub| {
-        Ok(twin(&hub.twin(&DeviceId::parse(&id)?)?))
-    })
-}
-
-/// Merges (R-G21).
-async fn patch_twin(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    answer(&services, &headers, Right::ServiceConnect, |hub| {
-        write_twin(hub, &id, &headers, &body, true)
-    })
-}
-
-/// Replaces (R-G21).
-async fn put_twin(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    answer(&services, &headers, Right::ServiceConnect, |hub| {
-        write_twin(hub, &id, &headers, &body, false)
-    })
-}
-
-fn write_twin(
-    hub: &Hub,
-    id: &str,
-    headers: &HeaderMap,
-    body: &Bytes,
-    merge: bool,
-) -> Result<Response, ServiceError> {
-    let draft = wire::read_twin(&json(body)?)?;
-    Ok(twin(&hub.write_twin(
-        &DeviceId::parse(id)?,
-        &if_match(headers)?,
-        &draft,
-        merge,
-    )?))
-}
-
-fn device(view: &DeviceView) -> Response {
-    with_etag(ok(&wire::device(view)), view.identity.etag.quoted())
-}
-
-fn twin(view: &TwinView) -> Response {
-    with_etag(ok(&wire::twin(view)), view.device.identity.etag.quoted())
-}
-
-async fn call_method(
-    State(services): Shared,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    let refuse = Refusal::new(Api::Hub, &services);
-    let hub = authorized(&services, &headers, Right::ServiceConnect).map_err(&refuse)?;
-    let (request, payload) = json(&body)
-        .and_then(|body| wire::read_method(&body))
-        .map_err(&refuse)?;
-    let answer = hub
-        .call_method(&id, &request, payload)
-        .await
-        .map_err(&refuse)?;
-    Ok(ok(&wire::method_answer(&answer)))
-}
-
-fn with_etag(mut response: Response, etag: String) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&etag) {
+/// The entity tag goes quoted into the header and bare into the body (ENDPOINTS 1).
+fn with_etag(mut response: Response, etag: &ETag) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&etag.quoted()) {
         response.headers_mut().insert(ETAG, value);
     }
     response

@@ -37,8 +37,10 @@ fn canonical(path: &str) -> String {
         &[0, 2, 3, 4]
     } else if is(0, "subscriptions") {
         &[0, 2, 4, 5, 6, 8, 10]
-    } else if is(0, "$iothub") {
+    } else if is(0, "$iothub") || is(0, "statistics") {
         &[0, 1]
+    } else if is(0, "twins") {
+        &[0, 2, 4]
     } else if is(1, "registrations") && !is(0, "enrollments") {
         &[1, 3]
     } else {
@@ -70,6 +72,8 @@ mod tests {
             ("/enrollmentgroups/", "/enrollmentgroups"),
             ("/devices/Devices", "/devices/Devices"),
             ("/Twins/D/Methods", "/twins/D/methods"),
+            ("/Twins/D/Modules/M/Methods", "/twins/D/modules/M/methods"),
+            ("/Devices/Modules/Modules/M/", "/devices/Modules/modules/M"),
             (
                 "/0neA/Registrations/D/Register",
                 "/0neA/registrations/D/register",

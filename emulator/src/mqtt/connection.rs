@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use linarite_core::id::{DeviceId, IdentityId, ModuleId};
 use linarite_env::Event;
 use linarite_env::event::{ConnectionId, Reason};
 use rmqtt_codec::v3::{Connect, ConnectAckReason, Packet};
@@ -20,6 +21,7 @@ use super::dps::DpsSession;
 use super::hub::HubSession;
 use super::outbox::Outbox;
 use super::topic::UserName;
+use crate::error::ServiceError;
 use crate::limits::{
     CONNECT_BYTES_MAX, CONNECT_TIMEOUT, DPS_MESSAGE_BYTES_MAX, HUB_PACKET_BYTES_MAX, WRITE_TIMEOUT,
 };
@@ -173,18 +175,8 @@ fn open(
             device_id,
             module_id,
         }) => {
-            if let Some(module) = module_id {
-                return Err(Refused {
-                    connack: ConnectAckReason::IdentifierRejected,
-                    reason: Reason {
-                        rule: "none",
-                        code: 501_000,
-                        text: format!("module {module}: modules are not emulated"),
-                    },
-                });
-            }
-            let session =
-                HubSession::open(connect, hub, device_id, &peer, services, connection, out)?;
+            let id = identity(device_id, module_id)?;
+            let session = HubSession::open(connect, hub, id, &peer, services, connection, out)?;
             Ok(Session::Hub(Box::new(session)))
         }
         None => Err(Refused {
@@ -196,6 +188,18 @@ fn open(
             },
         }),
     }
+}
+
+/// The identity a user name names (R-G2).
+fn identity(device_id: &str, module_id: Option<&str>) -> Result<IdentityId, Refused> {
+    let parsed = DeviceId::parse(device_id).and_then(|device| match module_id {
+        None => Ok(device.into()),
+        Some(module) => ModuleId::parse(module).map(|module| IdentityId::module(&device, &module)),
+    });
+    parsed.map_err(|error| Refused {
+        connack: ConnectAckReason::NotAuthorized,
+        reason: ServiceError::from(error).reason(),
+    })
 }
 
 impl Session {

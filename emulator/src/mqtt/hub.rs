@@ -1,4 +1,4 @@
-//! A device's session at a hub (behaviour G.2 to G.5, wire 4).
+//! A device's or module's session at a hub (behaviour G.2 to G.5, wire 4).
 //!
 //! Topics become calls of the hub's services. The session holds no rules: who may come in is
 //! decided by `core::hub::admission`, what a twin accepts by `core::hub::twin`.
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::id::IdentityId;
 use linarite_env::event::ConnectionId;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v3::{Connect, ConnectAckReason, Packet};
@@ -31,7 +32,7 @@ use crate::wire::hub as body;
 pub(crate) struct HubSession {
     services: Arc<Services>,
     hub: Arc<Hub>,
-    device_id: Arc<str>,
+    id: IdentityId,
     connection: ConnectionId,
     mailbox: Arc<Mailbox>,
     keep_alive: Duration,
@@ -46,7 +47,7 @@ impl HubSession {
     pub(super) fn open(
         connect: &Connect,
         hub: &str,
-        device_id: &str,
+        id: IdentityId,
         peer: &PeerIdentity,
         services: &Arc<Services>,
         connection: ConnectionId,
@@ -61,9 +62,9 @@ impl HubSession {
                 text,
             ));
         };
-        if *connect.client_id != *device_id {
+        if *connect.client_id != *id.as_str() {
             let text = format!(
-                "client id {} differs from device id {device_id}",
+                "client id {} differs from {id} in the user name",
                 connect.client_id
             );
             return Err(refused(
@@ -74,7 +75,7 @@ impl HubSession {
             ));
         }
         if let Some(will) = &connect.last_will
-            && !is_telemetry(&will.topic, device_id)
+            && !is_telemetry(&will.topic, &id)
         {
             let text = format!("a will may not go to topic {}", will.topic);
             return Err(refused(
@@ -86,7 +87,7 @@ impl HubSession {
         }
         let mailbox = Arc::new(Mailbox::default());
         let newcomer = Newcomer {
-            device_id,
+            id: &id,
             shown: shown(connect, peer.clone())?,
             connection,
             mailbox: Arc::clone(&mailbox),
@@ -105,7 +106,7 @@ impl HubSession {
         Ok(Self {
             services: Arc::clone(services),
             hub,
-            device_id: device_id.into(),
+            id,
             connection,
             mailbox,
             keep_alive: session_silence(connect.keep_alive),
@@ -145,7 +146,7 @@ impl HubSession {
                 topic_filters,
             } => {
                 for filter in &topic_filters {
-                    if let Some(filter) = HubFilter::parse(filter, &self.device_id) {
+                    if let Some(filter) = HubFilter::parse(filter, &self.id) {
                         self.subscriptions.remove(filter);
                     }
                 }
@@ -195,14 +196,13 @@ impl HubSession {
     pub(super) fn close(self, ending: &Ending) {
         if self.leaves_will && matches!(ending, Ending::Because(_)) {
             let properties = vec![("iothub-MessageType".to_owned(), "Will".to_owned())];
-            let _ = self.hub.accept_telemetry(&self.device_id, &properties);
+            let _ = self.hub.accept_telemetry(&self.id, &properties);
         }
-        self.hub
-            .close_session(&self.device_id, self.connection, ending);
+        self.hub.close_session(&self.id, self.connection, ending);
     }
 
     fn published(&mut self, publish: &Publish, out: &mut Outbox) -> Result<(), Ending> {
-        let Some(topic) = HubPublish::parse(&publish.topic, &self.device_id) else {
+        let Some(topic) = HubPublish::parse(&publish.topic, &self.id) else {
             let text = format!("topic {} is not one this device may use", publish.topic);
             return Err(Ending::because("R-G17", 400_000, text));
         };
@@ -212,7 +212,7 @@ impl HubSession {
                     properties.push(("mqtt-retain".to_owned(), "true".to_owned()));
                 }
                 self.hub
-                    .accept_telemetry(&self.device_id, &properties)
+                    .accept_telemetry(&self.id, &properties)
                     .map_err(|error| Ending::Because(error.reason()))?;
                 acknowledge(publish, out);
                 Ok(())
@@ -224,13 +224,13 @@ impl HubSession {
             }
             HubPublish::TwinGet { rid } => {
                 acknowledge(publish, out);
-                let read = self.hub.twin_for_device(&self.device_id);
+                let read = self.hub.twin_for_device(&self.id);
                 self.twin_answer(rid, read.map(|document| (200, None, document)), out)
             }
             HubPublish::TwinPatch { rid } => {
                 acknowledge(publish, out);
                 let patched = body::json(&publish.payload)
-                    .and_then(|patch| self.hub.patch_reported(&self.device_id, &patch));
+                    .and_then(|patch| self.hub.patch_reported(&self.id, &patch));
                 self.twin_answer(
                     rid,
                     patched.map(|version| (204, Some(version), Bytes::new())),
@@ -285,7 +285,7 @@ impl HubSession {
         }
         let mut granted = Vec::with_capacity(filters.len());
         for (filter, qos) in filters {
-            let Some(filter) = HubFilter::parse(filter, &self.device_id) else {
+            let Some(filter) = HubFilter::parse(filter, &self.id) else {
                 let text = format!("filter {filter} is not one this device may use");
                 return Err(Ending::because("R-G17", 400_000, text));
             };
@@ -299,7 +299,7 @@ impl HubSession {
 
     fn remember_subscriptions(&self) {
         self.hub
-            .remember_subscriptions(&self.device_id, self.connection, self.subscriptions);
+            .remember_subscriptions(&self.id, self.connection, self.subscriptions);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Topics become typed values here and go no further inward as text (R-G17, wire 2.2 and 4.2).
 
+use linarite_core::id::IdentityId;
 use percent_encoding::percent_decode_str;
 
 /// What a device may publish at DPS.
@@ -56,9 +57,9 @@ pub(crate) enum HubPublish<'a> {
 }
 
 impl<'a> HubPublish<'a> {
-    /// Reads a topic name published by `device_id`; `None` if that device may not use it.
-    pub(crate) fn parse(topic: &'a str, device_id: &str) -> Option<Self> {
-        if let Some(bag) = telemetry_bag(topic, device_id) {
+    /// Reads a topic name published by `id`; `None` if that device or module may not use it.
+    pub(crate) fn parse(topic: &'a str, id: &IdentityId) -> Option<Self> {
+        if let Some(bag) = telemetry_bag(topic, id) {
             return Some(Self::Telemetry {
                 properties: property_bag(bag),
             });
@@ -82,18 +83,34 @@ impl<'a> HubPublish<'a> {
     }
 }
 
-/// Whether `topic` is one on which `device_id` may leave a will (R-G19).
-pub(crate) fn is_telemetry(topic: &str, device_id: &str) -> bool {
-    telemetry_bag(topic, device_id).is_some()
+/// Whether `topic` is one on which `id` may leave a will (R-G19).
+pub(crate) fn is_telemetry(topic: &str, id: &IdentityId) -> bool {
+    telemetry_bag(topic, id).is_some()
 }
 
-fn telemetry_bag<'a>(topic: &'a str, device_id: &str) -> Option<&'a str> {
-    let rest = topic.strip_prefix("devices/")?.strip_prefix(device_id)?;
-    let rest = rest.strip_prefix("/messages/events")?;
+/// The property bag of a telemetry topic. A module names its output in there (wire 4.2).
+fn telemetry_bag<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
+    let rest = own(topic, id)?.strip_prefix("/messages/events")?;
     match rest.strip_prefix('/') {
         Some(bag) => Some(bag.strip_suffix('/').unwrap_or(bag)),
         None => rest.is_empty().then_some(""),
     }
+}
+
+/// What follows `devices/{device}`, or `devices/{device}/modules/{module}`, in a topic of `id`.
+fn own<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
+    let rest = level(topic.strip_prefix("devices/")?, id.device_id())?;
+    match id.module_id() {
+        None => Some(rest),
+        Some(module) => level(rest.strip_prefix("/modules/")?, module),
+    }
+}
+
+/// What follows `name`, which is the first level of `topic`; some clients percent-encode it.
+fn level<'a>(topic: &'a str, name: &str) -> Option<&'a str> {
+    let (first, rest) = topic.split_at(topic.find('/').unwrap_or(topic.len()));
+    let decoded = || percent_decode_str(first).decode_utf8().ok();
+    (first == name || decoded().is_some_and(|first| first == name)).then_some(rest)
 }
 
 /// What a device may subscribe to at a hub. The value is a bit, so a set fits one byte.
@@ -108,20 +125,25 @@ pub(crate) enum HubFilter {
     TwinResponses = 4,
     /// Changes of desired properties.
     DesiredChanges = 8,
+    /// What other modules of an IoT Edge device send to this one; a hub sends nothing there.
+    Inputs = 16,
 }
 
 impl HubFilter {
-    /// Reads a topic filter of `device_id`; `None` if that device may not use it.
-    pub(crate) fn parse(filter: &str, device_id: &str) -> Option<Self> {
+    /// Reads a topic filter of `id`; `None` if that device or module may not use it.
+    pub(crate) fn parse(filter: &str, id: &IdentityId) -> Option<Self> {
         match filter {
             "$iothub/methods/POST/#" => Some(Self::Methods),
             "$iothub/twin/res/#" => Some(Self::TwinResponses),
             "$iothub/twin/PATCH/properties/desired/#" => Some(Self::DesiredChanges),
-            _ => {
-                let rest = filter.strip_prefix("devices/")?.strip_prefix(device_id)?;
-                matches!(rest, "/messages/devicebound/#" | "/messages/devicebound")
-                    .then_some(Self::CloudToDevice)
-            }
+            _ => match (own(filter, id)?, id.is_module()) {
+                ("/messages/devicebound/#" | "/messages/devicebound", _) => {
+                    Some(Self::CloudToDevice)
+                }
+                // The clients of C and C# ask for all that is theirs (wire 4.2).
+                ("/inputs/#" | "/#", true) => Some(Self::Inputs),
+                _ => None,
+            },
         }
     }
 }
@@ -231,6 +253,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn id(text: &str) -> IdentityId {
+        IdentityId::parse(text).unwrap()
+    }
+
     #[test]
     fn dps_topics_are_read() {
         let table = [
@@ -303,7 +329,58 @@ mod tests {
             ("telemetry/d", None),
         ];
         for (topic, expected) in table {
-            assert_eq!(HubPublish::parse(topic, "d"), expected, "{topic}");
+            assert_eq!(HubPublish::parse(topic, &id("d")), expected, "{topic}");
+        }
+    }
+
+    /// R-G17, wire 4.2.
+    #[test]
+    fn topics_of_modules_name_the_device_too() {
+        let published = |topic, who| HubPublish::parse(topic, &id(who)).is_some();
+        let table = [
+            ("devices/d/modules/m/messages/events/a=b", "d/m", true),
+            (
+                "devices/d/modules/m/messages/events/%24.on=out1/",
+                "d/m",
+                true,
+            ),
+            ("devices/d/messages/events/", "d/m", false),
+            ("devices/d/modules/m/messages/events/", "d", false),
+            ("devices/d/modules/n/messages/events/", "d/m", false),
+            ("devices/d/modules/mm/messages/events/", "d/m", false),
+            ("devices/e/modules/m/messages/events/", "d/m", false),
+            ("devices/d%241/messages/events/", "d$1", true),
+            ("devices/d$1/messages/events/", "d$1", true),
+            ("devices/d%241/messages/events/", "d%241", true),
+            ("devices/d%2F1/messages/events/", "d", false),
+        ];
+        for (topic, who, expected) in table {
+            assert_eq!(published(topic, who), expected, "{topic} of {who}");
+        }
+        let table = [
+            (
+                "devices/d/modules/m/inputs/#",
+                "d/m",
+                Some(HubFilter::Inputs),
+            ),
+            ("devices/d/modules/m/#", "d/m", Some(HubFilter::Inputs)),
+            (
+                "devices/d/modules/m/messages/devicebound/#",
+                "d/m",
+                Some(HubFilter::CloudToDevice),
+            ),
+            ("$iothub/methods/POST/#", "d/m", Some(HubFilter::Methods)),
+            ("devices/d/messages/devicebound/#", "d/m", None),
+            ("devices/d/#", "d/m", None),
+            ("devices/d/#", "d", None),
+            ("devices/d/inputs/#", "d", None),
+        ];
+        for (filter, who, expected) in table {
+            assert_eq!(
+                HubFilter::parse(filter, &id(who)),
+                expected,
+                "{filter} of {who}"
+            );
         }
     }
 
@@ -326,7 +403,7 @@ mod tests {
             ("devices/+/messages/devicebound/#", None),
         ];
         for (filter, expected) in table {
-            assert_eq!(HubFilter::parse(filter, "d"), expected, "{filter}");
+            assert_eq!(HubFilter::parse(filter, &id("d")), expected, "{filter}");
         }
     }
 
@@ -375,8 +452,8 @@ mod tests {
         #[test]
         fn no_topic_panics(topic in ".{0,80}") {
             let _ = DpsPublish::parse(&topic);
-            let _ = HubPublish::parse(&topic, "d");
-            let _ = HubFilter::parse(&topic, "d");
+            let _ = HubPublish::parse(&topic, &id("d/m"));
+            let _ = HubFilter::parse(&topic, &id("d/m"));
             let _ = UserName::parse(&topic);
         }
 

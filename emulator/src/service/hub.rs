@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use linarite_core::hub::identity::DeviceStatus;
-use linarite_core::id::{DeviceId, HubHostName};
+use linarite_core::id::{HubHostName, IdentityId};
 use linarite_core::settings::Settings;
 use linarite_env::{Env, Event};
 use tokio::sync::Notify;
@@ -45,28 +45,22 @@ impl Hub {
         Arc::clone(&self.name)
     }
 
-    /// How many sessions and devices there are.
-    pub(crate) fn device_count(&self) -> usize {
-        self.devices.len()
-    }
-
     /// Stores a telemetry message (R-G17).
     ///
     /// # Errors
-    /// If the device is no longer there, which ends its session.
+    /// If the device is no longer there or disabled, which ends its session (R-G4).
     pub(crate) fn accept_telemetry(
         &self,
-        device_id: &str,
+        id: &IdentityId,
         properties: &[(String, String)],
     ) -> Result<(), ServiceError> {
-        let id = DeviceId::parse(device_id)?;
         let now = self.env.clock.now_ms();
-        let enabled = self.devices.change(&id, |device| {
-            device.last_activity = Some(now);
-            device.identity.status == DeviceStatus::Enabled
+        let enabled = self.devices.change_of(id, |registered, device| {
+            registered.last_activity = Some(now);
+            device.unwrap_or(&registered.identity).status == DeviceStatus::Enabled
         });
         if enabled != Some(true) {
-            return Err(ServiceError::device_not_found(device_id));
+            return Err(ServiceError::identity_not_found(id));
         }
         let message_id = properties
             .iter()
@@ -74,7 +68,7 @@ impl Hub {
             .map(|(_, value)| value.as_str().into());
         self.env.events.emit(Event::TelemetryAccepted {
             hub: self.name(),
-            device_id: device_id.into(),
+            device_id: id.text(),
             message_id,
         });
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use linarite_core::hub::method::MethodRequest;
-use linarite_core::id::DeviceId;
+use linarite_core::id::IdentityId;
 use linarite_env::Event;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -15,19 +15,19 @@ use crate::error::ServiceError;
 use crate::mqtt::topic::HubFilter;
 
 impl Hub {
-    /// Calls `request` on `device_id` and gives the device's answer.
+    /// Calls `request` on a device or module and gives its answer.
     ///
     /// # Errors
     /// 404103 if the device is not online with a method subscription, 504101 if no answer
     /// arrived in time (the device may have executed it all the same), 404001 if it is unknown.
     pub(crate) async fn call_method(
         &self,
-        device_id: &str,
+        id: &IdentityId,
         request: &MethodRequest,
         payload: Bytes,
     ) -> Result<MethodAnswer, ServiceError> {
-        let outcome = self.try_call(device_id, request, payload).await;
-        let (hub, device_id) = (self.name(), device_id.into());
+        let outcome = self.try_call(id, request, payload).await;
+        let (hub, device_id) = (self.name(), id.text());
         let method = request.name().into();
         self.env.events.emit(match &outcome {
             Ok(answer) => Event::MethodAnswered {
@@ -48,13 +48,12 @@ impl Hub {
 
     async fn try_call(
         &self,
-        device_id: &str,
+        id: &IdentityId,
         request: &MethodRequest,
         payload: Bytes,
     ) -> Result<MethodAnswer, ServiceError> {
-        let id = DeviceId::parse(device_id)?;
         let connect_by = Instant::now() + seconds(request.connect_timeout_seconds());
-        let answer = self.hand_over(&id, request, payload, connect_by).await?;
+        let answer = self.hand_over(id, request, payload, connect_by).await?;
         let answer_by = Instant::now() + seconds(request.response_timeout_seconds());
         match timeout_at(answer_by, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -70,7 +69,7 @@ impl Hub {
     /// Puts the call into the mailbox of the device's session, waiting for one until `connect_by`.
     async fn hand_over(
         &self,
-        id: &DeviceId,
+        id: &IdentityId,
         request: &MethodRequest,
         payload: Bytes,
         connect_by: Instant,
@@ -80,14 +79,13 @@ impl Hub {
             tokio::pin!(woken);
             // Registered before looking, so that a session opened in between is not missed.
             woken.as_mut().enable();
-            let mailbox = self.devices.read(id, |device| {
-                device
-                    .live
+            let mailbox = self.devices.read(id, |held| {
+                held.live
                     .as_ref()
                     .filter(|live| live.subscriptions.has(HubFilter::Methods))
                     .map(|live| std::sync::Arc::clone(&live.mailbox))
             });
-            let mailbox = mailbox.ok_or_else(|| ServiceError::device_not_found(id.as_str()))?;
+            let mailbox = mailbox.ok_or_else(|| ServiceError::identity_not_found(id))?;
             if let Some(mailbox) = mailbox {
                 let (sender, receiver) = oneshot::channel();
                 let name = request.name().to_owned();

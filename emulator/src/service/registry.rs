@@ -2,36 +2,36 @@
 
 use linarite_core::certificate::Thumbprint;
 use linarite_core::dps::registration::{Assignment, DataAction};
-use linarite_core::hub::identity::{AuthenticationMechanism, DeviceIdentity, DeviceStatus};
+use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus, Identity};
 use linarite_core::hub::session;
 use linarite_core::hub::twin::DeviceTwin;
-use linarite_core::id::{DeviceId, HubHostName, Precondition};
+use linarite_core::id::{DeviceId, HubHostName, IdentityId, Precondition};
 use linarite_env::event::{Fingerprint, Reason};
 use linarite_env::{Event, UnixMillis};
 
 use super::hub::Hub;
 use super::mailbox::Command;
 use crate::error::ServiceError;
-use crate::limits::DEVICES_MAX;
+use crate::limits::{IDENTITIES_MAX, MODULES_PER_DEVICE_MAX};
 use crate::names::rfc3339;
-use crate::store::devices::{Device, LiveSession, Place};
+use crate::store::devices::{LiveSession, Place, Registered, Spot};
 
-/// A device as the registry shows it.
+/// A device or module as the registry shows it.
 #[derive(Clone, Debug)]
-pub(crate) struct DeviceView {
-    pub(crate) identity: DeviceIdentity,
+pub(crate) struct IdentityView {
+    pub(crate) identity: Identity,
     pub(crate) connected: bool,
     pub(crate) connection_changed: Option<UnixMillis>,
     pub(crate) last_activity: Option<UnixMillis>,
 }
 
-impl DeviceView {
-    fn of(device: &Device) -> Self {
+impl IdentityView {
+    pub(crate) fn of(held: &Registered) -> Self {
         Self {
-            identity: device.identity.clone(),
-            connected: device.live.is_some(),
-            connection_changed: device.connection_changed,
-            last_activity: device.last_activity,
+            identity: held.identity.clone(),
+            connected: held.live.is_some(),
+            connection_changed: held.connection_changed,
+            last_activity: held.last_activity,
         }
     }
 }
@@ -46,87 +46,116 @@ pub(crate) struct IdentityDraft {
     pub(crate) status_reason: Option<String>,
     pub(crate) authentication: AuthenticationMechanism,
     pub(crate) iot_edge: bool,
+    pub(crate) managed_by: Option<Box<str>>,
 }
 
 impl Hub {
-    /// The device of that id.
-    pub(crate) fn device(&self, id: &DeviceId) -> Option<DeviceView> {
-        self.devices.read(id, DeviceView::of)
+    /// The device or module of that id.
+    pub(crate) fn identity(&self, id: &IdentityId) -> Result<IdentityView, ServiceError> {
+        let view = self.devices.read(id, IdentityView::of);
+        view.ok_or_else(|| ServiceError::identity_not_found(id))
     }
 
     /// The first `top` devices by id.
-    pub(crate) fn first_devices(&self, top: usize) -> Vec<DeviceView> {
-        self.devices
-            .ids(top)
-            .iter()
-            .filter_map(|id| self.device(id))
-            .collect()
+    pub(crate) fn first_devices(&self, top: usize) -> Vec<IdentityView> {
+        self.views(&self.devices.ids(top))
+    }
+
+    /// The modules of a device by id.
+    pub(crate) fn modules(&self, device: &DeviceId) -> Result<Vec<IdentityView>, ServiceError> {
+        let ids = self.devices.module_ids(device);
+        let ids = ids.ok_or_else(|| ServiceError::identity_not_found(&device.into()))?;
+        Ok(self.views(&ids))
+    }
+
+    fn views(&self, ids: &[IdentityId]) -> Vec<IdentityView> {
+        let view = |id| self.devices.read(id, IdentityView::of);
+        ids.iter().filter_map(view).collect()
     }
 
     /// Creates or replaces an identity, as `precondition` allows.
-    pub(crate) fn put_device(
+    pub(crate) fn put_identity(
         &self,
-        id: &DeviceId,
+        id: &IdentityId,
         precondition: &Precondition,
         draft: IdentityDraft,
-    ) -> Result<DeviceView, ServiceError> {
+    ) -> Result<IdentityView, ServiceError> {
         let now = self.env.clock.now_ms();
         let mut ended = None;
-        // Before the device's place is locked: counting takes every lock of the map.
-        let full = self.devices_full();
-        let view = self.devices.place(id, |place| {
-            let current = place.as_ref().map(|device| device.identity.etag.clone());
-            if let Err(failed) = precondition.check(current.as_ref()) {
-                return (
-                    Place::Keep,
-                    Err(ServiceError::hub_precondition(&failed, id.as_str())),
-                );
+        let written = self.devices.place(id, |spot| {
+            let current = spot.registered.as_ref().map(|held| &held.identity.etag);
+            if let Err(failed) = precondition.check(current) {
+                let refused = ServiceError::hub_precondition(&failed, id);
+                return (Place::Keep, Err(refused));
             }
-            match place {
-                Some(device) => {
-                    let before = device.identity.clone();
-                    self.overwrite(device, draft, now);
-                    ended = self.ended_session(&before, device);
-                    (Place::Keep, Ok((DeviceView::of(device), false)))
-                }
-                None if full => (
-                    Place::Keep,
-                    Err(ServiceError::limit("The hub holds no more devices.")),
-                ),
-                None => {
-                    let device = self.new_device(id, draft, DeviceTwin::new(&rfc3339(now)));
-                    let view = DeviceView::of(&device);
-                    (Place::Put(Box::new(device)), Ok((view, true)))
-                }
+            match self.room(id, &spot) {
+                Err(full) => (Place::Keep, Err(full)),
+                Ok(()) => match spot.registered {
+                    Some(held) => {
+                        let before = held.identity.clone();
+                        self.overwrite(held, draft, now);
+                        ended = self.ended_session(&before, held);
+                        (Place::Keep, Ok((IdentityView::of(held), false)))
+                    }
+                    None => {
+                        let twin = DeviceTwin::new(&rfc3339(now));
+                        let held = self.new_identity(id, draft, twin);
+                        let view = IdentityView::of(&held);
+                        (Place::Put(Box::new(held)), Ok((view, true)))
+                    }
+                },
             }
         });
-        let (view, created) = view?;
+        // A module whose device is not there has no place.
+        let written = written.map_err(|_| ServiceError::identity_not_found(&id.device().into()));
+        let (view, created) = written??;
         self.tell_written(&view.identity, created);
-        self.end_session(ended);
+        self.end_sessions(ended);
+        self.end_modules_of_disabled(&view.identity);
         Ok(view)
     }
 
-    /// Deletes an identity with its twin and ends its session (R-E6, R-G5).
-    pub(crate) fn delete_device(
+    /// Whether there is room for one more identity, if one is to be made (behaviour H.2).
+    fn room(&self, id: &IdentityId, spot: &Spot<'_>) -> Result<(), ServiceError> {
+        if spot.registered.is_some() {
+            return Ok(());
+        }
+        if id.is_module() && spot.modules >= MODULES_PER_DEVICE_MAX {
+            let text = format!("A device has at most {MODULES_PER_DEVICE_MAX} modules.");
+            return Err(ServiceError::new(
+                413_003,
+                "TooManyModulesOnDevice",
+                "R-G1",
+                text,
+            ));
+        }
+        // One off under contention is of no consequence; the bound protects memory.
+        if self.devices.len() >= IDENTITIES_MAX {
+            return Err(ServiceError::limit("The hub holds no more devices."));
+        }
+        Ok(())
+    }
+
+    /// Deletes an identity with its twin and ends its session, for a device those of its modules
+    /// as well (R-E6, R-G5).
+    pub(crate) fn delete_identity(
         &self,
-        id: &DeviceId,
+        id: &IdentityId,
         precondition: &Precondition,
     ) -> Result<(), ServiceError> {
-        let live = self.devices.place(id, |place| {
-            let current = place.as_ref().map(|device| device.identity.etag.clone());
-            match precondition.check_delete(current.as_ref()) {
-                Err(failed) => (
-                    Place::Keep,
-                    Err(ServiceError::hub_precondition(&failed, id.as_str())),
-                ),
-                Ok(()) => (
-                    Place::Clear,
-                    Ok(place.and_then(|device| device.live.take())),
-                ),
-            }
+        let removed = self.devices.remove(id, |held| {
+            let current = held.map(|held| &held.identity.etag);
+            precondition
+                .check_delete(current)
+                .map_err(|failed| ServiceError::hub_precondition(&failed, id))
         })?;
-        self.tell_deleted(id);
-        self.end_session(live.map(|session| (session, "R-E6", "the identity was deleted")));
+        for held in removed {
+            self.tell_deleted(&held.identity.id);
+            let ended = held
+                .live
+                .map(|live| (live, "R-E6", "the identity was deleted"));
+            self.end_sessions(ended);
+        }
         Ok(())
     }
 
@@ -145,7 +174,7 @@ impl Hub {
         self.write_provisioned(assignment, twin, presented);
         if let Some(old) = moved_from {
             // R-C8: the move costs the old hub's session, queue and identity.
-            let _ = old.delete_device(&assignment.device_id, &Precondition::None);
+            let _ = old.delete_identity(&(&assignment.device_id).into(), &Precondition::None);
         }
     }
 
@@ -155,7 +184,7 @@ impl Hub {
         if let (DataAction::MigrateFrom(_), Some(old)) = (&assignment.data, old)
             && let Some(twin) = old
                 .devices
-                .read(&assignment.device_id, |device| device.twin.clone())
+                .read(&(&assignment.device_id).into(), |held| held.twin.clone())
         {
             return twin;
         }
@@ -171,45 +200,51 @@ impl Hub {
         twin: DeviceTwin,
         presented: Option<Fingerprint>,
     ) {
-        let id = &assignment.device_id;
+        let id = &IdentityId::from(&assignment.device_id);
         let now = self.env.clock.now_ms();
         let draft = IdentityDraft {
             status: DeviceStatus::Enabled,
             status_reason: None,
             authentication: assignment.authentication.clone(),
             iot_edge: assignment.iot_edge,
+            managed_by: None,
         };
         let mut ended = None;
-        let (identity, created) = self.devices.place(id, |place| match place {
+        let written = self.devices.place(id, |spot| match spot.registered {
             // R-C4, R-B25: an identity that is there keeps its twin and generation; only its
             // credentials change, unless the policy resets it (R-C5).
-            Some(device) => {
-                let before = device.identity.clone();
+            Some(held) => {
+                let before = held.identity.clone();
                 if assignment.updates_credentials {
-                    device.identity.authentication = draft.authentication;
+                    held.identity.authentication = draft.authentication;
                 }
-                device.identity.etag = self.names.etag();
+                held.identity.etag = self.names.etag();
                 if assignment.data == DataAction::ResetOnSameHub {
-                    device.twin = twin;
+                    held.twin = twin;
+                    held.twin_etag = self.names.etag();
                 }
-                ended = self.ended_session(&before, device);
-                (Place::Keep, (device.identity.clone(), false))
+                ended = self.ended_session(&before, held);
+                (Place::Keep, (held.identity.clone(), false))
             }
             None => {
-                let mut device = self.new_device(id, draft, twin);
-                device.identity.status_updated_ms = Some(now.0);
-                let identity = device.identity.clone();
-                (Place::Put(Box::new(device)), (identity, true))
+                let mut held = self.new_identity(id, draft, twin);
+                held.identity.status_updated_ms = Some(now.0);
+                let identity = held.identity.clone();
+                (Place::Put(Box::new(held)), (identity, true))
             }
         });
+        // Only a module's place can be missing.
+        let Ok((identity, created)) = written else {
+            return;
+        };
         tracing::debug!(device_id = id.as_str(), ?presented, created, "provisioned");
         self.tell_written(&identity, created);
-        self.end_session(ended);
+        self.end_sessions(ended);
     }
 
-    fn new_device(&self, id: &DeviceId, draft: IdentityDraft, twin: DeviceTwin) -> Device {
-        let identity = DeviceIdentity {
-            device_id: id.clone(),
+    fn new_identity(&self, id: &IdentityId, draft: IdentityDraft, twin: DeviceTwin) -> Registered {
+        let identity = Identity {
+            id: id.clone(),
             generation_id: self.names.generation_id(),
             etag: self.names.etag(),
             status: draft.status,
@@ -217,12 +252,13 @@ impl Hub {
             status_updated_ms: None,
             authentication: draft.authentication,
             iot_edge: draft.iot_edge,
+            managed_by: draft.managed_by,
         };
-        Device::new(identity, twin)
+        Registered::new(identity, twin)
     }
 
-    fn overwrite(&self, device: &mut Device, draft: IdentityDraft, now: UnixMillis) {
-        let identity = &mut device.identity;
+    fn overwrite(&self, held: &mut Registered, draft: IdentityDraft, now: UnixMillis) {
+        let identity = &mut held.identity;
         if identity.status != draft.status {
             identity.status_updated_ms = Some(now.0);
         }
@@ -230,18 +266,33 @@ impl Hub {
         identity.status_reason = draft.status_reason;
         identity.authentication = draft.authentication;
         identity.iot_edge = draft.iot_edge;
+        identity.managed_by = draft.managed_by;
         identity.etag = self.names.etag();
     }
 
     /// Takes the session away that does not survive the change, with the rule and the reason.
-    fn ended_session(&self, before: &DeviceIdentity, device: &mut Device) -> Option<Ended> {
-        let cut = session::cut(before, &device.identity, &self.settings)?;
-        let live = device.live.take()?;
+    fn ended_session(&self, before: &Identity, held: &mut Registered) -> Option<Ended> {
+        let cut = session::cut(before, &held.identity, &self.settings)?;
+        let live = held.live.take()?;
         Some((live, cut.rule(), cut.reason()))
     }
 
-    fn end_session(&self, ended: Option<Ended>) {
-        if let Some((session, rule, why)) = ended {
+    /// The modules of a disabled device are cut off with it (R-E6, R-G4). None of them comes back
+    /// meanwhile: admission looks at the device as well.
+    fn end_modules_of_disabled(&self, identity: &Identity) {
+        if identity.status == DeviceStatus::Disabled && !identity.id.is_module() {
+            let cut = session::Cut::Disabled;
+            let sessions = self.devices.take_module_sessions(&identity.id);
+            self.end_sessions(
+                sessions
+                    .into_iter()
+                    .map(|live| (live, cut.rule(), cut.reason())),
+            );
+        }
+    }
+
+    fn end_sessions(&self, ended: impl IntoIterator<Item = Ended>) {
+        for (session, rule, why) in ended {
             let reason = Reason {
                 rule,
                 code: 404_104,
@@ -252,13 +303,8 @@ impl Hub {
         }
     }
 
-    fn devices_full(&self) -> bool {
-        // One off under contention is of no consequence; the bound protects memory.
-        self.device_count() >= DEVICES_MAX
-    }
-
-    fn tell_written(&self, identity: &DeviceIdentity, created: bool) {
-        let (hub, device_id) = (self.name(), identity.device_id.as_str().into());
+    fn tell_written(&self, identity: &Identity, created: bool) {
+        let (hub, device_id) = (self.name(), identity.id.text());
         let thumbprints = thumbprints(&identity.authentication);
         let enabled = identity.status == DeviceStatus::Enabled;
         self.env.events.emit(if created {
@@ -277,10 +323,10 @@ impl Hub {
         });
     }
 
-    fn tell_deleted(&self, id: &DeviceId) {
+    fn tell_deleted(&self, id: &IdentityId) {
         let event = Event::IdentityDeleted {
             hub: self.name(),
-            device_id: id.as_str().into(),
+            device_id: id.text(),
         };
         self.env.events.emit(event);
     }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use linarite_core::hub::admission::{self, AdmissionError, PresentedCredential};
-use linarite_core::hub::identity::DeviceIdentity;
-use linarite_core::id::DeviceId;
+use linarite_core::hub::admission::{self, AdmissionError, Found, PresentedCredential};
+use linarite_core::id::IdentityId;
 use linarite_env::Event;
 use linarite_env::event::{ConnectionId, Reason};
 
@@ -38,9 +37,9 @@ impl Subscriptions {
     }
 }
 
-/// A device at the hub's door.
+/// A device or module at the hub's door.
 pub(crate) struct Newcomer<'a> {
-    pub(crate) device_id: &'a str,
+    pub(crate) id: &'a IdentityId,
     pub(crate) shown: Shown,
     pub(crate) connection: ConnectionId,
     pub(crate) mailbox: Arc<Mailbox>,
@@ -55,47 +54,47 @@ pub(crate) struct Opened {
 }
 
 impl Hub {
-    /// Judges a newcomer and, if it is let in, makes it the one session of its device.
+    /// Judges a newcomer and, if it is let in, makes it the one session of its identity.
     ///
     /// The judging and the take-over happen under the device's lock, so a credential that is
     /// replaced at the same time decides either before or after, never in between.
     pub(crate) fn open_session(&self, newcomer: Newcomer<'_>) -> Result<Opened, ServiceError> {
         let presented = newcomer.shown.fingerprint();
         let now = self.env.clock.now();
-        let resource = format!("{}/devices/{}", self.host, newcomer.device_id);
-        let judge = |identity: Option<&DeviceIdentity>| {
+        let resource = format!("{}/{}", self.host, newcomer.id.path());
+        let judge = |found: Option<Found<'_>>| {
             let credential = match &newcomer.shown {
                 Shown::Certificate(chain) => PresentedCredential::Certificate(chain),
                 Shown::Token(token) => PresentedCredential::Sas(token),
                 Shown::Nothing => PresentedCredential::None,
             };
-            admission::admit(identity, credential, &resource, now).map(|_admitted| ())
+            admission::admit(found, credential, &resource, now).map(|_admitted| ())
         };
-        let opened = match DeviceId::parse(newcomer.device_id) {
-            Err(error) => return Err(error.into()),
-            Ok(id) => self.devices.change(&id, |device| {
-                judge(Some(&device.identity))?;
-                let kept = device.kept.take().filter(|_| !newcomer.clean);
-                let subscriptions = kept.unwrap_or_default();
-                device.kept = (!newcomer.clean).then_some(subscriptions);
-                let now_ms = self.env.clock.now_ms();
-                device.connection_changed = Some(now_ms);
-                device.last_activity = Some(now_ms);
-                let live = LiveSession {
-                    connection: newcomer.connection,
-                    mailbox: Arc::clone(&newcomer.mailbox),
+        let opened = self.devices.change_of(newcomer.id, |held, device| {
+            judge(Some(Found {
+                identity: &held.identity,
+                device,
+            }))?;
+            let kept = held.kept.take().filter(|_| !newcomer.clean);
+            let subscriptions = kept.unwrap_or_default();
+            held.kept = (!newcomer.clean).then_some(subscriptions);
+            let now_ms = self.env.clock.now_ms();
+            held.connection_changed = Some(now_ms);
+            held.last_activity = Some(now_ms);
+            let live = LiveSession {
+                connection: newcomer.connection,
+                mailbox: Arc::clone(&newcomer.mailbox),
+                subscriptions,
+            };
+            let replaced = held.live.replace(live);
+            Ok((
+                Opened {
+                    session_present: kept.is_some(),
                     subscriptions,
-                };
-                let replaced = device.live.replace(live);
-                Ok((
-                    Opened {
-                        session_present: kept.is_some(),
-                        subscriptions,
-                    },
-                    replaced,
-                ))
-            }),
-        };
+                },
+                replaced,
+            ))
+        });
         // Nobody of that name: the same rules say so.
         let opened = opened.unwrap_or_else(|| {
             Err(judge(None).err().unwrap_or(AdmissionError::DeviceNotFound {
@@ -108,7 +107,7 @@ impl Hub {
                 let error = ServiceError::from(&error);
                 self.env.events.emit(Event::SessionRefused {
                     hub: self.name(),
-                    device_id: newcomer.device_id.into(),
+                    device_id: newcomer.id.text(),
                     presented,
                     reason: error.reason(),
                 });
@@ -117,7 +116,7 @@ impl Hub {
         };
         self.env.events.emit(Event::SessionOpened {
             hub: self.name(),
-            device_id: newcomer.device_id.into(),
+            device_id: newcomer.id.text(),
             connection: newcomer.connection,
             presented,
         });
@@ -135,19 +134,14 @@ impl Hub {
     }
 
     /// Forgets a session that ended, unless another one took its place.
-    pub(crate) fn close_session(&self, device_id: &str, connection: ConnectionId, ending: &Ending) {
-        if let Ok(id) = DeviceId::parse(device_id) {
-            self.devices.change(&id, |device| {
-                if device
-                    .live
-                    .as_ref()
-                    .is_some_and(|live| live.connection == connection)
-                {
-                    device.live = None;
-                    device.connection_changed = Some(self.env.clock.now_ms());
-                }
-            });
-        }
+    pub(crate) fn close_session(&self, id: &IdentityId, connection: ConnectionId, ending: &Ending) {
+        self.devices.change(id, |held| {
+            let live = held.live.as_ref();
+            if live.is_some_and(|live| live.connection == connection) {
+                held.live = None;
+                held.connection_changed = Some(self.env.clock.now_ms());
+            }
+        });
         let reason = match ending {
             Ending::Because(reason) => reason.clone(),
             Ending::Disconnected => Reason {
@@ -158,7 +152,7 @@ impl Hub {
         };
         self.env.events.emit(Event::SessionClosed {
             hub: self.name(),
-            device_id: device_id.into(),
+            device_id: id.text(),
             connection,
             reason,
         });
@@ -167,19 +161,16 @@ impl Hub {
     /// Notes what a session subscribed to, for callers and for the next connection (W12).
     pub(crate) fn remember_subscriptions(
         &self,
-        device_id: &str,
+        id: &IdentityId,
         connection: ConnectionId,
         subscriptions: Subscriptions,
     ) {
-        let Ok(id) = DeviceId::parse(device_id) else {
-            return;
-        };
-        self.devices.change(&id, |device| {
-            let Some(live) = &mut device.live else { return };
+        self.devices.change(id, |held| {
+            let Some(live) = &mut held.live else { return };
             if live.connection == connection {
                 live.subscriptions = subscriptions;
-                if device.kept.is_some() {
-                    device.kept = Some(subscriptions);
+                if held.kept.is_some() {
+                    held.kept = Some(subscriptions);
                 }
             }
         });

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use linarite_core::hub::twin::{DeviceTwin, TwinError};
-use linarite_core::id::{DeviceId, ETag, Precondition};
+use linarite_core::id::{ETag, IdentityId, Precondition};
 use linarite_env::Event;
 use serde_json::Value;
 
 use super::hub::Hub;
 use super::mailbox::Command;
-use super::registry::DeviceView;
+use super::registry::IdentityView;
 use crate::error::ServiceError;
 use crate::mqtt::topic::HubFilter;
 use crate::names::rfc3339;
@@ -23,78 +23,76 @@ pub(crate) struct TwinDraft {
 /// A twin as the back end reads it.
 #[derive(Clone, Debug)]
 pub(crate) struct TwinView {
-    pub(crate) device: DeviceView,
+    pub(crate) identity: IdentityView,
     pub(crate) twin: DeviceTwin,
+    pub(crate) etag: ETag,
 }
 
 impl Hub {
     /// The device's view of its twin, as JSON.
-    pub(crate) fn twin_for_device(&self, device_id: &str) -> Result<Bytes, ServiceError> {
-        let id = DeviceId::parse(device_id)?;
-        let view = self.devices.read(&id, |device| device.twin.device_view());
-        let view = view.ok_or_else(|| ServiceError::device_not_found(device_id))?;
+    pub(crate) fn twin_for_device(&self, id: &IdentityId) -> Result<Bytes, ServiceError> {
+        let view = self.devices.read(id, |held| held.twin.device_view());
+        let view = view.ok_or_else(|| ServiceError::identity_not_found(id))?;
         Ok(Bytes::from(view.to_string()))
     }
 
     /// Merges a device's patch into its reported properties; gives their new version.
     pub(crate) fn patch_reported(
         &self,
-        device_id: &str,
+        id: &IdentityId,
         patch: &Value,
     ) -> Result<u64, ServiceError> {
-        let id = DeviceId::parse(device_id)?;
         let now = rfc3339(self.env.clock.now_ms());
         let version = self
             .devices
-            .change(&id, |device| device.twin.patch_reported(patch, &now))
-            .ok_or_else(|| ServiceError::device_not_found(device_id))?
+            .change(id, |held| held.twin.patch_reported(patch, &now))
+            .ok_or_else(|| ServiceError::identity_not_found(id))?
             .map_err(|error| refused(&error))?;
         self.env.events.emit(Event::TwinChanged {
             hub: self.name(),
-            device_id: device_id.into(),
+            device_id: id.text(),
             reported: true,
             version,
         });
         Ok(version)
     }
 
-    /// The twin of a device, for the back end.
-    pub(crate) fn twin(&self, id: &DeviceId) -> Result<TwinView, ServiceError> {
-        let device = self.device(id);
-        let twin = self.devices.read(id, |device| device.twin.clone());
-        match (device, twin) {
-            (Some(device), Some(twin)) => Ok(TwinView { device, twin }),
-            _ => Err(ServiceError::device_not_found(id.as_str())),
-        }
+    /// The twin of a device or module, for the back end.
+    pub(crate) fn twin(&self, id: &IdentityId) -> Result<TwinView, ServiceError> {
+        let view = self.devices.read(id, |held| TwinView {
+            identity: IdentityView::of(held),
+            twin: held.twin.clone(),
+            etag: held.twin_etag.clone(),
+        });
+        view.ok_or_else(|| ServiceError::identity_not_found(id))
     }
 
     /// Writes tags and desired properties: merged (PATCH) or whole (PUT), as R-G21 says, and tells
     /// a connected device that asked for it.
     pub(crate) fn write_twin(
         &self,
-        id: &DeviceId,
+        id: &IdentityId,
         precondition: &Precondition,
         draft: &TwinDraft,
         merge: bool,
     ) -> Result<TwinView, ServiceError> {
         let now = rfc3339(self.env.clock.now_ms());
         let etag = self.names.etag();
-        let written = self.devices.change(id, |device| {
-            check_twin(precondition, &device.identity.etag)?;
+        let written = self.devices.change(id, |held| {
+            check_twin(precondition, &held.twin_etag)?;
             // On a copy, so that a section refused leaves the other one unwritten too.
-            let mut twin = device.twin.clone();
+            let mut twin = held.twin.clone();
             let changed = write_sections(&mut twin, draft, merge, &now)?;
-            device.twin = twin;
-            device.identity.etag = etag;
-            let listener = device
+            held.twin = twin;
+            held.twin_etag = etag;
+            let listener = held
                 .live
                 .as_ref()
                 .filter(|live| live.subscriptions.has(HubFilter::DesiredChanges))
                 .map(|live| std::sync::Arc::clone(&live.mailbox));
             Ok::<_, ServiceError>((changed, listener))
         });
-        let (changed, listener) =
-            written.ok_or_else(|| ServiceError::device_not_found(id.as_str()))??;
+        let (changed, listener) = written.ok_or_else(|| ServiceError::identity_not_found(id))??;
         if let (Some((version, patch)), Some(mailbox)) = (&changed, listener) {
             let patch = Bytes::from(patch.to_string());
             let _ = mailbox.put(Command::DesiredChanged {
@@ -105,7 +103,7 @@ impl Hub {
         if let Some((version, _)) = changed {
             self.env.events.emit(Event::TwinChanged {
                 hub: self.name(),
-                device_id: id.as_str().into(),
+                device_id: id.text(),
                 reported: false,
                 version,
             });

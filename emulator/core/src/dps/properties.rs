@@ -11,8 +11,8 @@ use super::enrollment::{PrimarySecondary, ProvisioningStatus, Slot};
 use super::precedence;
 use super::registration::{Attempt, Book, Decision, PastAssignment};
 use crate::certificate::{Certificate, Chain};
-use crate::hub::admission::{PresentedCredential, admit};
-use crate::hub::identity::{DeviceIdentity, DeviceStatus};
+use crate::hub::admission::{Found, PresentedCredential, admit};
+use crate::hub::identity::{DeviceStatus, Identity};
 use crate::id::DeviceId;
 use crate::secret::SymmetricKey;
 use crate::settings::{DisabledPrecedence, Settings};
@@ -304,8 +304,8 @@ proptest! {
         let decision =
             plan.world().decide(&registration_id("d1"), PresentedAttestation::X509(plan.chain()));
         if let Ok(Decision::Assign(assignment)) = decision {
-            let identity = DeviceIdentity {
-                device_id: assignment.device_id,
+            let identity = Identity {
+                id: assignment.device_id.into(),
                 generation_id: "g".to_owned(),
                 etag: etag(),
                 status: DeviceStatus::Enabled,
@@ -313,11 +313,12 @@ proptest! {
                 status_updated_ms: None,
                 authentication: assignment.authentication,
                 iot_edge: assignment.iot_edge,
+                managed_by: None,
             };
             for chain in &POOL.chains {
                 let shown = PresentedCredential::Certificate(chain);
                 // A moment at which every leaf of the pool holds.
-                let admitted = admit(Some(&identity), shown, "h1/devices/d1", NOW.plus(-15));
+                let admitted = admit(Some(Found::device(&identity)), shown, "h1/devices/d1", NOW.plus(-15));
                 prop_assert_eq!(admitted.is_ok(), chain.leaf() == plan.chain().leaf());
             }
         }

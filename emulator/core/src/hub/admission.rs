@@ -2,12 +2,21 @@
 
 use std::fmt;
 
-use super::identity::{AuthenticationMechanism, DeviceIdentity, DeviceStatus};
+use super::identity::{AuthenticationMechanism, DeviceStatus, Identity};
 use crate::certificate::{Certificate, Chain, Thumbprint};
 use crate::dps::enrollment::Slot;
-use crate::id::DeviceId;
+use crate::id::{DeviceId, IdentityId};
 use crate::sas::{SasError, SharedAccessSignature};
 use crate::time::UnixTime;
+
+/// Who is at the door, as the registry knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Whose credentials count.
+    pub identity: &'a Identity,
+    /// The device of a module.
+    pub device: Option<&'a Identity>,
+}
 
 /// What a device showed to the hub.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +32,7 @@ pub enum PresentedCredential<'a> {
 /// Proof that a device may connect. Only [`admit`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
-    device_id: DeviceId,
+    id: IdentityId,
     generation_id: String,
     by: AdmittedBy,
 }
@@ -86,36 +95,36 @@ pub enum AdmissionError {
         device_id: DeviceId,
     },
     /// There is no such identity.
-    #[error("no device is registered for {resource}")]
+    #[error("nothing is registered for {resource}")]
     DeviceNotFound {
         /// What was asked for.
         resource: String,
     },
     /// The leaf is too old.
-    #[error("the certificate of {device_id} held until {not_after}; it is {now}")]
+    #[error("the certificate of {id} held until {not_after}; it is {now}")]
     Expired {
-        /// The device.
-        device_id: DeviceId,
+        /// The device or module.
+        id: IdentityId,
         /// The moment of judging.
         now: UnixTime,
         /// The leaf's last second.
         not_after: UnixTime,
     },
     /// Another kind of credential is registered.
-    #[error("{presented} was presented but device {device_id} is registered for {registered}")]
+    #[error("{presented} was presented but {id} is registered for {registered}")]
     MechanismMismatch {
-        /// The device.
-        device_id: DeviceId,
+        /// The device or module.
+        id: IdentityId,
         /// What was shown.
         presented: &'static str,
         /// What the identity demands.
         registered: &'static str,
     },
     /// The leaf is too young.
-    #[error("the certificate of {device_id} holds from {not_before}; it is {now}")]
+    #[error("the certificate of {id} holds from {not_before}; it is {now}")]
     NotYetValid {
-        /// The device.
-        device_id: DeviceId,
+        /// The device or module.
+        id: IdentityId,
         /// The moment of judging.
         now: UnixTime,
         /// The leaf's first second.
@@ -136,10 +145,10 @@ pub enum AdmissionError {
     #[error(transparent)]
     ThumbprintMismatch(Box<ThumbprintMismatch>),
     /// A mechanism this emulator does not carry out.
-    #[error("device {device_id} is registered for {mechanism}, which is not supported")]
+    #[error("{id} is registered for {mechanism}, which is not supported")]
     Unsupported {
-        /// The device.
-        device_id: DeviceId,
+        /// The device or module.
+        id: IdentityId,
         /// The mechanism.
         mechanism: &'static str,
     },
@@ -180,10 +189,10 @@ impl AdmissionError {
 }
 
 impl Admitted {
-    /// The device.
+    /// The device or module.
     #[must_use]
-    pub fn device_id(&self) -> &DeviceId {
-        &self.device_id
+    pub fn id(&self) -> &IdentityId {
+        &self.id
     }
 
     /// The generation of its identity: a session of another one must end (R-E6).
@@ -196,6 +205,21 @@ impl Admitted {
     #[must_use]
     pub fn by(&self) -> AdmittedBy {
         self.by
+    }
+}
+
+impl<'a> Found<'a> {
+    /// A device.
+    #[must_use]
+    pub fn device(identity: &'a Identity) -> Self {
+        let device = None;
+        Self { identity, device }
+    }
+
+    /// The status that counts: that of the device, for a module too (R-G4).
+    #[must_use]
+    pub fn status(self) -> DeviceStatus {
+        self.device.unwrap_or(self.identity).status
     }
 }
 
@@ -214,36 +238,36 @@ impl PresentedCredential<'_> {
 /// A certificate is judged by thumbprint and period alone: not by chain, issuer or name, and not by
 /// any enrollment (R-G7, R-G10).
 ///
-/// Takes:   the identity found for the device, what it showed, the resource
-///          `{hub}/devices/{id}` a token must cover; `now` in Unix seconds.
+/// A module is admitted by credentials of its own, and only while its device is enabled.
+///
+/// Takes:   what was found under the name, what was shown, the resource `{hub}/devices/{id}` or
+///          `{hub}/devices/{id}/modules/{id}` a token must cover; `now` in Unix seconds.
 /// Gives:   [`Admitted`].
 /// Errors:  [`AdmissionError`]: existence, status, kind of credential, then the credential.
 /// Source:  behaviour.md R-E7, R-F11, R-G4, R-G7 to R-G11.
 pub fn admit(
-    identity: Option<&DeviceIdentity>,
+    found: Option<Found<'_>>,
     presented: PresentedCredential<'_>,
     resource: &str,
     now: UnixTime,
 ) -> Result<Admitted, AdmissionError> {
-    let identity = identity.ok_or_else(|| AdmissionError::DeviceNotFound {
+    let found = found.ok_or_else(|| AdmissionError::DeviceNotFound {
         resource: resource.to_owned(),
     })?;
-    let device_id = identity.device_id.clone();
-    if identity.status == DeviceStatus::Disabled {
+    let (identity, id) = (found.identity, found.identity.id.clone());
+    if found.status() == DeviceStatus::Disabled {
+        let device_id = id.device();
         return Err(AdmissionError::DeviceDisabled { device_id });
     }
     let by = match (&identity.authentication, presented) {
         (AuthenticationMechanism::CertificateAuthority, PresentedCredential::Certificate(_)) => {
             let mechanism = identity.authentication.name();
-            return Err(AdmissionError::Unsupported {
-                device_id,
-                mechanism,
-            });
+            return Err(AdmissionError::Unsupported { id, mechanism });
         }
         (
             AuthenticationMechanism::SelfSigned { primary, secondary },
             PresentedCredential::Certificate(chain),
-        ) => admit_leaf(&device_id, *primary, *secondary, chain.leaf(), now)?,
+        ) => admit_leaf(&id, *primary, *secondary, chain.leaf(), now)?,
         (AuthenticationMechanism::Sas { primary, secondary }, PresentedCredential::Sas(token)) => {
             check_resource(token, resource)?;
             let slot = if token.is_signed_by(primary) {
@@ -260,14 +284,14 @@ pub fn admit(
         (registered, presented) => {
             let (presented, registered) = (presented.name(), registered.name());
             return Err(AdmissionError::MechanismMismatch {
-                device_id,
+                id,
                 presented,
                 registered,
             });
         }
     };
     Ok(Admitted {
-        device_id,
+        id,
         generation_id: identity.generation_id.clone(),
         by,
     })
@@ -275,7 +299,7 @@ pub fn admit(
 
 /// R-G7.
 fn admit_leaf(
-    device_id: &DeviceId,
+    id: &IdentityId,
     primary: Option<Thumbprint>,
     secondary: Option<Thumbprint>,
     leaf: &Certificate,
@@ -296,17 +320,17 @@ fn admit_leaf(
             },
         )));
     };
-    let (validity, device_id) = (leaf.validity(), device_id.clone());
+    let (validity, id) = (leaf.validity(), id.clone());
     if now < validity.not_before {
         return Err(AdmissionError::NotYetValid {
-            device_id,
+            id,
             now,
             not_before: validity.not_before,
         });
     }
     if now > validity.not_after {
         return Err(AdmissionError::Expired {
-            device_id,
+            id,
             now,
             not_after: validity.not_after,
         });

@@ -1,19 +1,19 @@
-//! What a hub knows about a device.
+//! What a hub knows about a device or a module.
 
 use crate::certificate::Thumbprint;
-use crate::id::{DeviceId, ETag};
+use crate::id::{ETag, IdentityId};
 use crate::secret::SymmetricKey;
 
-/// A device in a hub's registry (R-G1). What changes by the minute is not in here.
+/// A device or module in a hub's registry (R-G1). What changes by the minute is not in here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceIdentity {
+pub struct Identity {
     /// Its id.
-    pub device_id: DeviceId,
+    pub id: IdentityId,
     /// Tells an identity from a later one of the same id.
     pub generation_id: String,
     /// Version of this identity.
     pub etag: ETag,
-    /// Whether it may connect.
+    /// Whether it may connect. A module has no status of its own: that of its device counts.
     pub status: DeviceStatus,
     /// Why not, in the operator's words.
     pub status_reason: Option<String>,
@@ -23,6 +23,8 @@ pub struct DeviceIdentity {
     pub authentication: AuthenticationMechanism,
     /// Whether it is an IoT Edge device.
     pub iot_edge: bool,
+    /// Who takes care of a module, such as IoT Edge's runtime.
+    pub managed_by: Option<Box<str>>,
 }
 
 /// Whether a device may connect.

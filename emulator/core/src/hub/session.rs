@@ -1,6 +1,6 @@
 //! How long a session may last.
 
-use super::identity::{DeviceIdentity, DeviceStatus};
+use super::identity::{DeviceStatus, Identity};
 use crate::settings::Settings;
 
 /// Longest keep-alive a hub honours, in milliseconds of silence (R-G14: 1767 s).
@@ -52,7 +52,7 @@ impl Cut {
 ///
 /// Source:  behaviour.md R-E6, R-E8, I-4.
 #[must_use]
-pub fn cut(before: &DeviceIdentity, after: &DeviceIdentity, settings: &Settings) -> Option<Cut> {
+pub fn cut(before: &Identity, after: &Identity, settings: &Settings) -> Option<Cut> {
     if after.status == DeviceStatus::Disabled {
         return Some(Cut::Disabled);
     }
@@ -64,7 +64,7 @@ pub fn cut(before: &DeviceIdentity, after: &DeviceIdentity, settings: &Settings)
 mod tests {
     use super::*;
     use crate::hub::identity::AuthenticationMechanism;
-    use crate::id::{DeviceId, ETag};
+    use crate::id::{ETag, IdentityId};
 
     #[test]
     fn silence_is_one_and_a_half_keep_alives_within_the_bound() {
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn only_disabling_and_by_choice_new_credentials_cost_the_session() {
-        let identity = |status, authentication| DeviceIdentity {
-            device_id: DeviceId::parse("d").unwrap(),
+        let identity = |status, authentication| Identity {
+            id: IdentityId::parse("d").unwrap(),
             generation_id: "1".to_owned(),
             etag: ETag::parse("1").unwrap(),
             status,
@@ -92,6 +92,7 @@ mod tests {
             status_updated_ms: None,
             authentication,
             iot_edge: false,
+            managed_by: None,
         };
         let (on, off) = (DeviceStatus::Enabled, DeviceStatus::Disabled);
         let (old, new) = (

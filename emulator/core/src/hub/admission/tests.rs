@@ -3,9 +3,9 @@ use crate::sas;
 use crate::secret::SymmetricKey;
 use crate::test_pki::{Authority, NOW, chain, etag, self_signed};
 
-fn identity(authentication: AuthenticationMechanism) -> DeviceIdentity {
-    DeviceIdentity {
-        device_id: DeviceId::parse("Dev").unwrap(),
+fn identity(authentication: AuthenticationMechanism) -> Identity {
+    Identity {
+        id: IdentityId::parse("Dev").unwrap(),
         generation_id: "g1".to_owned(),
         etag: etag(),
         status: DeviceStatus::Enabled,
@@ -13,6 +13,7 @@ fn identity(authentication: AuthenticationMechanism) -> DeviceIdentity {
         status_updated_ms: None,
         authentication,
         iot_edge: false,
+        managed_by: None,
     }
 }
 
@@ -59,7 +60,12 @@ fn a_leaf_is_admitted_by_either_thumbprint_within_its_period() {
     for (primary, secondary, offset, expected) in table {
         let identity = identity(AuthenticationMechanism::SelfSigned { primary, secondary });
         let presented = PresentedCredential::Certificate(&presented);
-        let outcome = admit(Some(&identity), presented, RESOURCE, NOW.plus(offset));
+        let outcome = admit(
+            Some(Found::device(&identity)),
+            presented,
+            RESOURCE,
+            NOW.plus(offset),
+        );
         assert_eq!(
             said(&outcome),
             expected,
@@ -82,9 +88,9 @@ fn who_signed_a_leaf_does_not_matter_to_the_hub() {
     for above in [vec![], vec![&root], vec![&stranger]] {
         let chain = chain(&leaf, &above);
         let presented = PresentedCredential::Certificate(&chain);
-        let admitted = admit(Some(&identity), presented, RESOURCE, NOW).unwrap();
+        let admitted = admit(Some(Found::device(&identity)), presented, RESOURCE, NOW).unwrap();
         assert_eq!(
-            (admitted.device_id().as_str(), admitted.generation_id()),
+            (admitted.id().as_str(), admitted.generation_id()),
             ("Dev", "g1")
         );
         let not_after = leaf.validity().not_after;
@@ -109,7 +115,7 @@ fn a_mismatch_is_told_with_all_thumbprints() {
     });
     let chain = chain(&leaf, &[]);
     let presented = PresentedCredential::Certificate(&chain);
-    let error = admit(Some(&identity), presented, RESOURCE, NOW).unwrap_err();
+    let error = admit(Some(Found::device(&identity)), presented, RESOURCE, NOW).unwrap_err();
     let (sha1, sha256) = (
         Thumbprint::Sha1(leaf.sha1()),
         Thumbprint::Sha256(leaf.fingerprint()),
@@ -148,7 +154,7 @@ fn a_token_must_cover_the_device_and_be_signed_with_either_key() {
         let text = sas::sign(resource, NOW.plus(left), &key(signer), None);
         let token = SharedAccessSignature::parse(&text).unwrap();
         let outcome = admit(
-            Some(&identity),
+            Some(Found::device(&identity)),
             PresentedCredential::Sas(&token),
             RESOURCE,
             NOW,
@@ -181,7 +187,7 @@ fn existence_status_and_kind_come_before_the_credential() {
     });
     let by_ca = identity(AuthenticationMechanism::CertificateAuthority);
     let none = identity(AuthenticationMechanism::None);
-    let off = DeviceIdentity {
+    let off = Identity {
         status: DeviceStatus::Disabled,
         ..thumb.clone()
     };
@@ -200,7 +206,55 @@ fn existence_status_and_kind_come_before_the_credential() {
         (Some(&none), nothing, "401003 R-G3"),
     ];
     for (identity, presented, expected) in table {
-        let outcome = admit(identity, presented, RESOURCE, NOW);
+        let outcome = admit(identity.map(Found::device), presented, RESOURCE, NOW);
         assert_eq!(said(&outcome), expected, "{identity:?} {presented:?}");
+    }
+}
+
+/// R-G4: a module has credentials of its own, and the status of its device.
+#[test]
+fn a_module_comes_in_by_its_own_credentials_while_its_device_is_enabled() {
+    let resource = "hub.local/devices/Dev/modules/Mod";
+    let sas = |byte| AuthenticationMechanism::Sas {
+        primary: key(byte),
+        secondary: key(byte),
+    };
+    let module = Identity {
+        id: IdentityId::parse("Dev/Mod").unwrap(),
+        ..identity(sas(2))
+    };
+    let on = identity(sas(1));
+    let off = Identity {
+        status: DeviceStatus::Disabled,
+        ..on.clone()
+    };
+    // the device, the token's resource, its key, outcome
+    let table = [
+        (
+            &on,
+            "hub.local/devices/Dev/modules/Mod",
+            2,
+            "admitted Primary",
+        ),
+        (
+            &on,
+            "hub.local%2Fdevices%2FDev%2Fmodules%2FMod",
+            2,
+            "admitted Primary",
+        ),
+        (&on, "hub.local/devices/Dev/modules/Mod", 1, "401003 R-G11"),
+        (&on, "hub.local/devices/Dev/modules/mod", 2, "401003 R-G11"),
+        (&on, "hub.local/devices/Dev2", 2, "401003 R-G11"),
+        (&off, "hub.local/devices/Dev/modules/Mod", 2, "403012 R-G4"),
+    ];
+    for (device, signed, signer, expected) in table {
+        let text = sas::sign(signed, NOW.plus(1), &key(signer), None);
+        let token = SharedAccessSignature::parse(&text).unwrap();
+        let found = Found {
+            identity: &module,
+            device: Some(device),
+        };
+        let outcome = admit(Some(found), PresentedCredential::Sas(&token), resource, NOW);
+        assert_eq!(said(&outcome), expected, "{signed} with key {signer}");
     }
 }
