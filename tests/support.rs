@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod mqtt;
 pub(crate) mod operator;
 mod panics;
+pub(crate) mod repository;
 pub(crate) mod websocket;
 
 use std::io;

@@ -1,57 +1,11 @@
 //! The rules of the repository that no compiler checks.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::support::repository::{Source, root, sources};
 
 /// Longest source file, in lines.
 const LINES_MAX: usize = 600;
-
-/// A file of the repository: its path from the root, and its text.
-struct Source {
-    path: String,
-    text: String,
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every text file below the root, in order, but for what builds leave behind.
-fn sources() -> Vec<Source> {
-    let mut files = Vec::new();
-    collect(&root(), &mut files);
-    files.sort();
-    assert!(files.len() > 100, "only {} files found", files.len());
-    let read = |path: PathBuf| {
-        let name = path
-            .strip_prefix(root())
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let text = String::from_utf8(fs::read(path).unwrap()).ok()?;
-        Some(Source { path: name, text })
-    };
-    files.into_iter().filter_map(read).collect()
-}
-
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let entry = entry.unwrap();
-        let path = entry.path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let generated = ["target", "node_modules", "__pycache__"].contains(&name);
-        let hidden = name.starts_with('.') && ![".cargo", ".ci", ".config"].contains(&name);
-        if generated || hidden || entry.file_type().unwrap().is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
-}
 
 fn rust() -> Vec<Source> {
     let mut sources = sources();
