@@ -93,7 +93,7 @@ impl ServiceError {
             501_000,
             "NotEmulated",
             "none",
-            format!("Linarite does not emulate {what}; docs/parity.md lists what it does"),
+            format!("Linarite does not emulate {what}; `linarite parity` lists what it does"),
         )
     }
 

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod lab;
 pub mod observation;
 pub mod operator;
+pub mod parity;
 pub mod pki;
 pub mod plan;
 pub mod probe;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use linarite::command::parity::{self, ParityArgs};
 use linarite::command::pki;
 use linarite::command::run::{self, RunArgs};
 use linarite::command::up::{self, UpArgs};
@@ -26,6 +27,8 @@ enum Command {
     Up(UpArgs),
     /// Make certificates as files, and show what is in such files
     Pki(pki::Args),
+    /// Tell which rules and operations of Azure are emulated, and how
+    Parity(ParityArgs),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +45,6 @@ fn main() -> ExitCode {
             Ok(()) => Exit::AsExpected.into(),
             Err(error) => fails(Exit::Usage, &format!("{error:#}")).into(),
         },
+        Command::Parity(args) => parity::parity(&args).into(),
     }
 }
