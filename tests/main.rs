@@ -3,7 +3,8 @@
 //! Reading order: what a well-behaved device gets (`api`, `modules`, `rollover`, `websocket`,
 //! `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), certificates of strangers (`openssl`),
-//! the fleet (`scenarios`), the end (`shutdown`), and the rules of the repository (`tidy`).
+//! the fleet (`scenarios`), the end (`shutdown`), what is emulated (`parity`), and the rules of
+//! the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -36,4 +37,5 @@ mod scenarios;
 
 mod shutdown;
 
+mod parity;
 mod tidy;
