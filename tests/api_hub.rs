@@ -128,8 +128,7 @@ async fn what_is_not_emulated_is_said_to_be_so_with_501() {
     let lab = Lab::start();
     let table = [
         ("GET", DPS, "/nowhere"),
-        ("GET", DPS, "/enrollments"),
-        ("PATCH", DPS, "/enrollments/dev-1"),
+        ("GET", DPS, "/enrollments/dev-1/history"),
         ("GET", HUB, "/statistics/nothing"),
         ("PUT", HUB, "/jobs/v2/job-1"),
         ("POST", HUB, "/devices/dev-1/messages/events"),

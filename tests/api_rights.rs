@@ -55,7 +55,8 @@ async fn try_all(
     message: &str,
 ) {
     for &(method, path, needed) in calls {
-        let request = Request::new(method, &policy.host, path)
+        let path = format!("{path}?api-version=2021-10-01");
+        let request = Request::new(method, &policy.host, &path)
             .header("Authorization", policy.token(lab.now() + 600));
         let answer = lab.ask(&request, None).await;
         let opened = rights.split(", ").any(|right| right == needed);

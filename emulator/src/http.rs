@@ -6,6 +6,7 @@ mod answer;
 mod device;
 mod hub;
 mod management;
+mod manners;
 mod paging;
 mod path;
 mod patience;
@@ -42,8 +43,8 @@ use upgrade::Handover;
 /// All routes of all APIs.
 pub(crate) fn router(services: Arc<Services>) -> Router {
     Router::new()
-        .merge(device::routes())
-        .merge(service::routes())
+        .merge(manners::of_dps(device::routes(), &services))
+        .merge(manners::of_dps(service::routes(), &services))
         .merge(hub::routes())
         .merge(management::routes())
         .merge(upgrade::routes())

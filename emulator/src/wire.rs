@@ -1,11 +1,12 @@
 //! JSON exactly as Azure spells it, and its way into and out of `core`'s types.
 //!
 //! Nothing behind these files sees JSON, except where JSON is the content itself (twins, method
-//! payloads). An unknown member is ignored as the service does; a known one with a wrong value
-//! is refused by name.
+//! payloads). A member with a wrong value is refused by name, and so is one that DPS does not know;
+//! the other APIs ignore what they do not know.
 
 pub(crate) mod dps;
 pub(crate) mod enrollment;
 pub(crate) mod hub;
 pub(crate) mod management;
 mod reader;
+pub(crate) mod version;

@@ -17,6 +17,10 @@ pub mod allocation;
 
 pub mod possession;
 
+pub mod upload;
+
+pub mod ownership;
+
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -236,21 +236,28 @@ impl RegistrationId {
     ///
     /// Source: behaviour.md R-A1, I-11.
     pub fn check_strict(&self) -> Result<(), IdError> {
-        let ends = self
-            .as_str()
-            .chars()
-            .next()
-            .into_iter()
-            .chain(self.as_str().chars().last());
-        for character in ends {
-            if !character.is_ascii_alphanumeric() {
-                return Err(IdError::ForbiddenEnd {
-                    kind: "registration id",
-                    character,
-                });
-            }
-        }
-        Ok(())
+        check_ends("registration id", self.as_str())
+    }
+}
+
+impl EnrollmentGroupId {
+    /// Whether the id passes the stricter grammar of the API model (I-11).
+    ///
+    /// # Errors
+    /// [`IdError::ForbiddenEnd`] when the first or last character is no letter or digit.
+    ///
+    /// Source: behaviour.md R-A1, I-11.
+    pub fn check_strict(&self) -> Result<(), IdError> {
+        check_ends("enrollment group id", self.as_str())
+    }
+}
+
+fn check_ends(kind: &'static str, text: &str) -> Result<(), IdError> {
+    let ends = [text.chars().next(), text.chars().last()];
+    let forbidden = |character: &char| !character.is_ascii_alphanumeric();
+    match ends.into_iter().flatten().find(forbidden) {
+        Some(character) => Err(IdError::ForbiddenEnd { kind, character }),
+        None => Ok(()),
     }
 }
 

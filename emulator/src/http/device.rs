@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use bytes::Bytes;
 use linarite_core::sas::SharedAccessSignature;
 
@@ -22,6 +22,7 @@ use crate::wire::dps::{self, Answer};
 
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
+        .route("/{id_scope}/registrations", MethodRouter::new())
         .route("/{id_scope}/registrations/{id}", post(lookup))
         .route("/{id_scope}/registrations/{id}/register", put(register))
         .route(

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use linarite_core::id::{EnrollmentGroupId, Precondition, RegistrationId};
@@ -51,6 +51,8 @@ pub(super) fn routes() -> Router<Arc<Services>> {
             get(get_registration).delete(delete_registration),
         )
         .route("/registrations/{id}/query", post(query::registrations))
+        // Without an id there is nothing to do here, which is said by the methods allowed: none.
+        .route("/registrations", MethodRouter::new())
 }
 
 type Shared = State<Arc<Services>>;
@@ -91,7 +93,11 @@ fn write_individual(
     precondition: &Precondition,
     body: &Value,
 ) -> Result<Arc<IndividualEnrollment>, ServiceError> {
-    let id = RegistrationId::parse(id)?;
+    let wrong = |error| ServiceError::invalid(format!("registrationId: {error}"));
+    let id = RegistrationId::parse(id).map_err(wrong)?;
+    if services.config.settings.strict_ids {
+        id.check_strict().map_err(wrong)?;
+    }
     let read = |before: Option<&_>, stamp| enrollment::read_individual(&id, body, before, stamp);
     services.book.put_individual(&id, precondition, read)
 }
@@ -111,7 +117,11 @@ fn write_group(
     precondition: &Precondition,
     body: &Value,
 ) -> Result<Arc<EnrollmentGroup>, ServiceError> {
-    let id = EnrollmentGroupId::parse(id)?;
+    let wrong = |error| ServiceError::invalid(format!("enrollmentGroupId: {error}"));
+    let id = EnrollmentGroupId::parse(id).map_err(wrong)?;
+    if services.config.settings.strict_ids {
+        id.check_strict().map_err(wrong)?;
+    }
     let read = |before: Option<&_>, stamp| enrollment::read_group(&id, body, before, stamp);
     services.book.put_group(&id, precondition, read)
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use linarite_core::certificate::Certificate;
 use linarite_core::dps::attestation::AttestationMechanism;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
+use linarite_core::dps::ownership::EntryName;
 use linarite_core::id::{ETag, EnrollmentGroupId, Precondition, RegistrationId, Write};
+use linarite_core::settings::Settings;
 use linarite_env::Event;
 
 use crate::error::ServiceError;
 use crate::limits::{ENROLLMENT_GROUPS_MAX, REGISTRATIONS_MAX};
-use crate::store::book::{Book, Owner};
+use crate::store::book::Book;
+use crate::wire::enrollment::attestation::owned_elsewhere;
 
 /// What a written entry gets stamped with.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Stamp {
     pub(crate) etag: ETag,
     pub(crate) created_ms: i64,
     pub(crate) updated_ms: i64,
+    /// How what is written is judged.
+    pub(crate) settings: Settings,
 }
 
 impl Book {
@@ -43,11 +47,10 @@ impl Book {
             }
             let stamp = self.stamp(write, current.map(|entry| entry.created_ms));
             let entry = read(current.map(|entry| &**entry), stamp)?;
-            let owner = Owner::Individual(id.key().to_owned());
-            let before = current
-                .map(|entry| entry.attestation.certificates())
-                .unwrap_or_default();
-            self.move_certificates(&owner, &before, &entry.attestation.certificates())?;
+            let before = current.map(|entry| &entry.attestation);
+            let name = EntryName::Individual(id.clone());
+            self.own(&name, before, Some(&entry.attestation))
+                .map_err(|error| owned_elsewhere(&error))?;
             let entry = Arc::new(entry);
             Ok::<_, ServiceError>((Some(Arc::clone(&entry)), entry))
         })?;
@@ -67,8 +70,9 @@ impl Book {
             precondition
                 .check_delete(Some(&current.etag))
                 .map_err(|failed| ServiceError::dps_precondition(&failed))?;
-            let owner = Owner::Individual(id.key().to_owned());
-            self.move_certificates(&owner, &current.attestation.certificates(), &[])?;
+            let name = EntryName::Individual(id.clone());
+            self.own(&name, Some(&current.attestation), None)
+                .map_err(|error| owned_elsewhere(&error))?;
             Ok::<_, ServiceError>((None, ()))
         })?;
         self.env.events.emit(Event::EnrollmentDeleted {
@@ -95,12 +99,10 @@ impl Book {
             }
             let stamp = self.stamp(write, current.as_ref().map(|group| group.created_ms));
             let group = read(current.as_deref(), stamp)?;
-            let owner = Owner::Group(id.key().to_owned());
-            let before = current
-                .as_ref()
-                .map(|group| group.attestation.certificates());
-            let after = group.attestation.certificates();
-            self.move_certificates(&owner, &before.unwrap_or_default(), &after)?;
+            let before = current.as_ref().map(|group| &group.attestation);
+            let name = EntryName::Group(id.clone());
+            self.own(&name, before, Some(&group.attestation))
+                .map_err(|error| owned_elsewhere(&error))?;
             let group = Arc::new(group);
             groups.insert(id.key().to_owned(), Arc::clone(&group));
             Ok(group)
@@ -123,8 +125,9 @@ impl Book {
             precondition
                 .check_delete(Some(&current.etag))
                 .map_err(|failed| ServiceError::dps_precondition(&failed))?;
-            let owner = Owner::Group(id.key().to_owned());
-            self.move_certificates(&owner, &current.attestation.certificates(), &[])?;
+            let name = EntryName::Group(id.clone());
+            self.own(&name, Some(&current.attestation), None)
+                .map_err(|error| owned_elsewhere(&error))?;
             groups.remove(id.key());
             Ok::<_, ServiceError>(())
         })?;
@@ -145,23 +148,8 @@ impl Book {
             etag: self.names.etag(),
             created_ms,
             updated_ms: now,
+            settings: self.settings,
         }
-    }
-
-    fn move_certificates(
-        &self,
-        owner: &Owner,
-        before: &[&Certificate],
-        after: &[&Certificate],
-    ) -> Result<(), ServiceError> {
-        self.own(owner, before, after).map_err(|other| {
-            let other = match other {
-                Owner::Individual(id) => format!("individual enrollment {id}"),
-                Owner::Group(id) => format!("enrollment group {id}"),
-            };
-            let text = format!("The certificate is already in {other}; one entry holds it.");
-            ServiceError::new(409_000, "Conflict", "R-A6", text)
-        })
     }
 
     fn tell_written(&self, id: &str, group: bool, status: ProvisioningStatus) {

@@ -4,14 +4,16 @@
 //! snapshot of both at once. Individual enrollments are many and looked up one at a time, by
 //! registrations that must not wait for a write; lists go by an ordered index beside them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use linarite_core::certificate::Certificate;
 use linarite_core::certificate::path::{CaCertificate, CaStore};
+use linarite_core::dps::attestation::AttestationMechanism;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use linarite_core::dps::ownership::{EntryName, OwnedElsewhere, Ownership};
 use linarite_core::id::{CertificateName, ETag, RegistrationId};
 use linarite_core::settings::Settings;
 use linarite_env::{Env, UnixMillis};
@@ -48,18 +50,11 @@ pub(crate) struct Book {
     individuals: DashMap<RegistrationId, Arc<IndividualEnrollment>>,
     ordered: RwLock<Individuals>,
     shared: RwLock<Shared>,
-    owners: Mutex<HashMap<[u8; 32], Owner>>,
+    owners: Mutex<Ownership>,
 }
 
 /// Individual enrollments in the order of their ids.
 pub(crate) type Individuals = BTreeMap<RegistrationId, Arc<IndividualEnrollment>>;
-
-/// Which entry a certificate sits in (R-A6).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Individual(String),
-    Group(String),
-}
 
 #[derive(Default)]
 struct Shared {
@@ -77,7 +72,7 @@ impl Book {
             individuals: DashMap::new(),
             ordered: RwLock::new(Individuals::new()),
             shared: RwLock::new(Shared::default()),
-            owners: Mutex::new(HashMap::new()),
+            owners: Mutex::default(),
         }
     }
 
@@ -187,30 +182,15 @@ impl Book {
         shared.certificates.values().cloned().collect()
     }
 
-    /// Moves ownership of certificates from what an entry held to what it is to hold.
-    ///
-    /// # Errors
-    /// The other entry that already holds one of `after` (R-A6); then nothing changes.
+    /// Moves certificates from what an entry held to what it is to hold (R-A6).
     pub(crate) fn own(
         &self,
-        owner: &Owner,
-        before: &[&Certificate],
-        after: &[&Certificate],
-    ) -> Result<(), Owner> {
+        entry: &EntryName,
+        before: Option<&AttestationMechanism>,
+        after: Option<&AttestationMechanism>,
+    ) -> Result<(), OwnedElsewhere> {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        for certificate in after {
-            match owners.get(&certificate.fingerprint()) {
-                Some(other) if other != owner => return Err(other.clone()),
-                _ => {}
-            }
-        }
-        for certificate in before {
-            owners.remove(&certificate.fingerprint());
-        }
-        for certificate in after {
-            owners.insert(certificate.fingerprint(), owner.clone());
-        }
-        Ok(())
+        owners.reassign(entry, before, after)
     }
 }
 

@@ -9,6 +9,7 @@ use linarite_core::dps::enrollment::{
     Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus,
 };
 use linarite_core::dps::reprovision::ReprovisionPolicy;
+use linarite_core::dps::upload::Holder;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
@@ -17,6 +18,59 @@ use super::reader::Reader;
 use crate::error::ServiceError;
 use crate::names::rfc3339;
 use crate::service::enroll::Stamp;
+
+/// The members of an individual enrollment (R-F4). What is read-only is let in, for clients send
+/// back what they read.
+const INDIVIDUAL: [&str; 16] = [
+    "allocationPolicy",
+    "attestation",
+    "capabilities",
+    "createdDateTimeUtc",
+    "customAllocationDefinition",
+    "deviceId",
+    "etag",
+    "initialTwin",
+    "iotHubHostName",
+    "iotHubs",
+    "lastUpdatedDateTimeUtc",
+    "optionalDeviceInformation",
+    "provisioningStatus",
+    "registrationId",
+    "registrationState",
+    "reprovisionPolicy",
+];
+
+/// The members of a group (R-F4).
+const GROUP: [&str; 13] = [
+    "allocationPolicy",
+    "attestation",
+    "capabilities",
+    "createdDateTimeUtc",
+    "customAllocationDefinition",
+    "enrollmentGroupId",
+    "etag",
+    "initialTwin",
+    "iotHubHostName",
+    "iotHubs",
+    "lastUpdatedDateTimeUtc",
+    "provisioningStatus",
+    "reprovisionPolicy",
+];
+
+/// The members of a registration record, which an individual enrollment shows (R-B4, R-F4).
+const REGISTRATION_STATE: [&str; 11] = [
+    "assignedHub",
+    "createdDateTimeUtc",
+    "deviceId",
+    "errorCode",
+    "errorMessage",
+    "etag",
+    "lastUpdatedDateTimeUtc",
+    "payload",
+    "registrationId",
+    "status",
+    "substatus",
+];
 
 /// What both kinds of entry have in common, read from a body.
 struct Common {
@@ -35,9 +89,12 @@ pub(crate) fn read_individual(
     before: Option<&IndividualEnrollment>,
     stamp: Stamp,
 ) -> Result<IndividualEnrollment, ServiceError> {
-    let body = Reader::root(body)?;
+    let body = Reader::root(body)?.only(&INDIVIDUAL)?;
     check_id(&body, "registrationId", id.as_str())?;
-    let mechanism = attestation::read(&body, before.map(|entry| &entry.attestation), false)?;
+    body.object("registrationState")?
+        .only(&REGISTRATION_STATE)?;
+    let held = before.map(|entry| &entry.attestation);
+    let mechanism = attestation::read(&body, Holder::Individual(id), held, &stamp)?;
     let common = read_common(&body)?;
     let mut entry = IndividualEnrollment::new(id.clone(), mechanism, stamp.etag, stamp.updated_ms)
         .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
@@ -45,6 +102,8 @@ pub(crate) fn read_individual(
         Some(text) => Some(DeviceId::parse(text).map_err(|error| body.wrong("deviceId", error))?),
         None => None,
     };
+    // Free content, but an object: a twin collection.
+    body.object("optionalDeviceInformation")?;
     entry.optional_device_information = body.value("optionalDeviceInformation").cloned();
     entry.iot_edge = common.iot_edge;
     entry.initial_twin = common.initial_twin;
@@ -63,9 +122,10 @@ pub(crate) fn read_group(
     before: Option<&EnrollmentGroup>,
     stamp: Stamp,
 ) -> Result<EnrollmentGroup, ServiceError> {
-    let body = Reader::root(body)?;
+    let body = Reader::root(body)?.only(&GROUP)?;
     check_id(&body, "enrollmentGroupId", id.as_str())?;
-    let mechanism = attestation::read(&body, before.map(|entry| &entry.attestation), true)?;
+    let held = before.map(|entry| &entry.attestation);
+    let mechanism = attestation::read(&body, Holder::Group, held, &stamp)?;
     let common = read_common(&body)?;
     let mut entry = EnrollmentGroup::new(id.clone(), mechanism, stamp.etag, stamp.updated_ms)
         .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
@@ -93,7 +153,12 @@ fn read_common(body: &Reader<'_>) -> Result<Common, ServiceError> {
         Some("disabled") => ProvisioningStatus::Disabled,
         Some(_) => return Err(body.wrong("provisioningStatus", "expected enabled or disabled")),
     };
-    let reprovision = body.object("reprovisionPolicy")?;
+    for name in ["etag", "createdDateTimeUtc", "lastUpdatedDateTimeUtc"] {
+        body.text(name)?;
+    }
+    let reprovision = body
+        .object("reprovisionPolicy")?
+        .only(&["migrateDeviceData", "updateHubAssignment"])?;
     let default = ReprovisionPolicy::default();
     let reprovision_policy = ReprovisionPolicy {
         update_hub_assignment: reprovision
@@ -116,6 +181,7 @@ fn read_common(body: &Reader<'_>) -> Result<Common, ServiceError> {
     Ok(Common {
         iot_edge: body
             .object("capabilities")?
+            .only(&["iotEdge"])?
             .flag("iotEdge")?
             .unwrap_or(false),
         initial_twin: read_initial_twin(body)?,
@@ -127,11 +193,11 @@ fn read_common(body: &Reader<'_>) -> Result<Common, ServiceError> {
 }
 
 fn read_initial_twin(body: &Reader<'_>) -> Result<Option<InitialTwin>, ServiceError> {
-    let twin = body.object("initialTwin")?;
+    let twin = body.object("initialTwin")?.only(&["properties", "tags"])?;
     if !twin.is_present() {
         return Ok(None);
     }
-    let properties = twin.object("properties")?;
+    let properties = twin.object("properties")?.only(&["desired"])?;
     let section = |value: Option<&Value>| {
         let mut value = value.cloned().unwrap_or_else(|| json!({}));
         if let Value::Object(members) = &mut value {
@@ -147,6 +213,8 @@ fn read_initial_twin(body: &Reader<'_>) -> Result<Option<InitialTwin>, ServiceEr
 }
 
 fn read_allocation(body: &Reader<'_>) -> Result<Option<AllocationPolicy>, ServiceError> {
+    body.object("customAllocationDefinition")?
+        .only(&["apiVersion", "webhookUrl"])?;
     match body.text("allocationPolicy")? {
         None => Ok(None),
         Some("hashed") => Ok(Some(AllocationPolicy::Hashed)),

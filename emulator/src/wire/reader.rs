@@ -6,6 +6,17 @@ use serde_json::{Map, Value};
 use crate::error::ServiceError;
 use crate::policy::fresh_key;
 
+/// Members that came with versions of DPS's APIs that are not emulated.
+const NEWER: [(&str, &str); 7] = [
+    ("certificateAuthorityName", "2026-11-01"),
+    ("certificatePolicyName", "2026-11-01"),
+    ("clientCertificateCsr", "2021-11-01-preview"),
+    ("credentialPolicyName", "2025-07-01-preview"),
+    ("csr", "2025-07-01-preview"),
+    ("deviceTypeRefs", "2026-11-02-preview"),
+    ("namespaceName", "2026-11-01"),
+];
+
 /// An object and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
@@ -22,6 +33,19 @@ impl<'a> Reader<'a> {
                 members: Some(members),
             }),
             _ => Err(ServiceError::invalid("The body must be a JSON object.")),
+        }
+    }
+
+    /// The same object, whose members are all among `names`; a null one counts as absent.
+    pub(super) fn only(self, names: &[&str]) -> Result<Self, ServiceError> {
+        let members = self.members.into_iter().flatten();
+        let mut unknown = members
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !names.contains(name));
+        match unknown.next() {
+            None => Ok(self),
+            Some(name) => Err(self.wrong(name, why_unknown(name, names))),
         }
     }
 
@@ -132,5 +156,39 @@ impl<'a> Reader<'a> {
 
     pub(super) fn is_present(&self) -> bool {
         self.members.is_some()
+    }
+}
+
+fn why_unknown(name: &str, known: &[&str]) -> String {
+    match NEWER.iter().find(|(newer, _)| *newer == name) {
+        Some((_, version)) => format!("belongs to api-version {version}, which is not emulated"),
+        None => format!("unknown; expected none but {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// R-F4: what is unknown is refused by its path, and why.
+    #[test]
+    fn an_unknown_member_is_named_by_its_path() {
+        let body = json!({ "a": { "b": 1, "csr": 2, "null": null }, "list": [{ "c": 1 }] });
+        let body = Reader::root(&body).unwrap();
+        assert!(body.clone().only(&["a", "list", "more"]).is_ok());
+        let refused = |reader: Result<Reader<'_>, ServiceError>| reader.unwrap_err().message;
+        let message = refused(body.clone().only(&["a"]));
+        assert_eq!(message, "list: unknown; expected none but a");
+        let a = body.object("a").unwrap();
+        let message = refused(a.clone().only(&["csr"]));
+        assert_eq!(message, "a.b: unknown; expected none but csr");
+        let message = refused(a.only(&["b"]));
+        assert!(message.starts_with("a.csr: belongs to api-version 2025-07-01-preview"));
+        let item = body.objects("list").unwrap().unwrap().remove(0);
+        assert!(refused(item.only(&[])).starts_with("list[0].c: unknown"));
+        // An absent object has no members.
+        assert!(body.object("none").unwrap().only(&[]).is_ok());
     }
 }

@@ -149,19 +149,6 @@ impl AttestationMechanism {
             Self::X509(X509Attestation::SigningCertificates(_)) => "X.509 signing certificate",
         }
     }
-
-    /// The certificates it holds, for the rule that one sits in only one entry (R-A6).
-    #[must_use]
-    pub fn certificates(&self) -> Vec<&Certificate> {
-        match self {
-            Self::X509(
-                X509Attestation::ClientCertificates(slots)
-                | X509Attestation::SigningCertificates(slots),
-            ) => slots.iter().map(|(_, certificate)| certificate).collect(),
-            Self::SymmetricKey { .. } | Self::Tpm { .. } => Vec::new(),
-            Self::X509(X509Attestation::CaReferences(_)) => Vec::new(),
-        }
-    }
 }
 
 impl X509Attestation {

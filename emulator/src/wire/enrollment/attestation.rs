@@ -3,141 +3,186 @@
 use linarite_core::certificate::{Certificate, Thumbprint};
 use linarite_core::dps::attestation::{AttestationMechanism, X509Attestation};
 use linarite_core::dps::enrollment::{PrimarySecondary, Slot};
+use linarite_core::dps::ownership::OwnedElsewhere;
+use linarite_core::dps::upload::{
+    self, Holder, SlotProblem, SlotWrite, Style, StyleWrite, UploadError,
+};
 use linarite_core::id::CertificateName;
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
 
 use crate::error::ServiceError;
 use crate::names::rfc3339;
-use crate::service::enroll::check_emulated;
+use crate::service::enroll::{Stamp, check_emulated};
 use crate::wire::reader::Reader;
 
-/// The mechanism of an entry. What the entry holds `before` may be referred to (R-F3).
+const KINDS: [&str; 3] = ["symmetricKey", "tpm", "x509"];
+
+/// The mechanism of `holder`'s entry, which held `held` before.
 pub(super) fn read(
     body: &Reader<'_>,
-    before: Option<&AttestationMechanism>,
-    group: bool,
+    holder: Holder<'_>,
+    held: Option<&AttestationMechanism>,
+    stamp: &Stamp,
 ) -> Result<AttestationMechanism, ServiceError> {
-    let attestation = body.object("attestation")?;
-    let mechanism = match attestation.text("type")? {
-        Some("x509") => {
-            AttestationMechanism::X509(read_x509(&attestation.object("x509")?, before, group)?)
-        }
-        Some("symmetricKey") => read_keys(&attestation.object("symmetricKey")?, before)?,
-        Some("tpm") => AttestationMechanism::Tpm {
-            endorsement_key: attestation
-                .object("tpm")?
-                .text("endorsementKey")?
-                .unwrap_or_default()
-                .to_owned(),
-            storage_root_key: None,
-        },
-        Some(_) => {
-            return Err(attestation.wrong("type", "expected x509, symmetricKey or tpm"));
-        }
+    let attestation = body
+        .object("attestation")?
+        .only(&["symmetricKey", "tpm", "type", "x509"])?;
+    let kind = match attestation.text("type")? {
+        Some(kind) if KINDS.contains(&kind) => kind,
+        Some(_) => return Err(attestation.wrong("type", "expected x509, symmetricKey or tpm")),
         None => return Err(attestation.wrong("type", "required: x509, symmetricKey or tpm")),
+    };
+    for other in KINDS.into_iter().filter(|other| *other != kind) {
+        if attestation.value(other).is_some() {
+            let text = format!("does not go with attestation.type {kind}");
+            return Err(attestation.wrong(other, text));
+        }
+    }
+    let details = attestation.object(kind)?;
+    let mechanism = match kind {
+        "x509" => AttestationMechanism::X509(read_x509(&details, holder, held, stamp)?),
+        "symmetricKey" => read_keys(&details.only(&["primaryKey", "secondaryKey"])?, held)?,
+        _ => read_tpm(&details.only(&["endorsementKey", "storageRootKey"])?)?,
     };
     check_emulated(&mechanism)?;
     Ok(mechanism)
 }
 
-fn read_x509(
-    x509: &Reader<'_>,
-    before: Option<&AttestationMechanism>,
-    group: bool,
-) -> Result<X509Attestation, ServiceError> {
-    let invalid =
-        |error: &dyn std::fmt::Display| ServiceError::invalid(format!("attestation.x509: {error}"));
-    let held = match before {
-        Some(AttestationMechanism::X509(
-            X509Attestation::ClientCertificates(slots)
-            | X509Attestation::SigningCertificates(slots),
-        )) => Some(slots),
-        _ => None,
-    };
-    let style = |name| {
-        x509.object(name)
-            .map(|style| style.is_present().then_some(style))
-    };
-    let (client, signing, references) = (
-        style("clientCertificates")?,
-        style("signingCertificates")?,
-        style("caReferences")?,
-    );
-    match (client, signing, references) {
-        (Some(client), None, None) if !group => {
-            let slots = read_slots(&client, held)?;
-            X509Attestation::client_certificates(slots).map_err(|error| invalid(&error))
-        }
-        (None, Some(signing), None) if group => {
-            let slots = read_slots(&signing, held)?;
-            X509Attestation::signing_certificates(slots).map_err(|error| invalid(&error))
-        }
-        (None, None, Some(references)) if group => {
-            let slot = |name| {
-                references
-                    .text(name)?
-                    .map(|text| {
-                        CertificateName::parse(text).map_err(|error| references.wrong(name, error))
-                    })
-                    .transpose()
-            };
-            let slots = PrimarySecondary {
-                primary: slot("primary")?,
-                secondary: slot("secondary")?,
-            };
-            X509Attestation::ca_references(slots).map_err(|error| invalid(&error))
-        }
-        _ if group => Err(invalid(
-            &"a group takes exactly one of signingCertificates and caReferences (R-A13)",
-        )),
-        _ => Err(invalid(
-            &"an individual enrollment takes clientCertificates alone (R-A8)",
-        )),
-    }
-}
-
-fn read_slots(
-    slots: &Reader<'_>,
-    held: Option<&PrimarySecondary<Certificate>>,
-) -> Result<PrimarySecondary<Certificate>, ServiceError> {
-    Ok(PrimarySecondary {
-        primary: read_slot(slots, "primary", held)?,
-        secondary: read_slot(slots, "secondary", held)?,
+fn read_tpm(tpm: &Reader<'_>) -> Result<AttestationMechanism, ServiceError> {
+    Ok(AttestationMechanism::Tpm {
+        endorsement_key: tpm.text("endorsementKey")?.unwrap_or_default().to_owned(),
+        storage_root_key: None,
     })
 }
 
-/// A slot holds what is uploaded; one sent back with its `info` alone keeps what it held, found
-/// by thumbprint in either slot; an absent one is emptied (R-F3).
-fn read_slot(
-    slots: &Reader<'_>,
-    name: &str,
-    held: Option<&PrimarySecondary<Certificate>>,
-) -> Result<Option<Certificate>, ServiceError> {
-    let slot = slots.object(name)?;
+fn read_x509(
+    x509: &Reader<'_>,
+    holder: Holder<'_>,
+    held: Option<&AttestationMechanism>,
+    stamp: &Stamp,
+) -> Result<X509Attestation, ServiceError> {
+    let x509 = x509.clone().only(&[
+        style_name(Style::CaReferences),
+        style_name(Style::ClientCertificates),
+        style_name(Style::SigningCertificates),
+    ])?;
+    let mut styles = Vec::new();
+    for style in [
+        Style::CaReferences,
+        Style::ClientCertificates,
+        Style::SigningCertificates,
+    ] {
+        let slots = x509
+            .object(style_name(style))?
+            .only(&["primary", "secondary"])?;
+        if slots.is_present() {
+            styles.push(match style {
+                Style::CaReferences => StyleWrite::CaReferences(read_names(&slots)?),
+                Style::ClientCertificates => StyleWrite::ClientCertificates(read_slots(&slots)?),
+                Style::SigningCertificates => StyleWrite::SigningCertificates(read_slots(&slots)?),
+            });
+        }
+    }
+    let held = match held {
+        Some(AttestationMechanism::X509(held)) => Some(held),
+        _ => None,
+    };
+    let now = UnixMillis(stamp.updated_ms).seconds();
+    upload::judge(styles, holder, held, &stamp.settings, now).map_err(|error| refusal(&error))
+}
+
+fn read_names(slots: &Reader<'_>) -> Result<PrimarySecondary<CertificateName>, ServiceError> {
+    let read = |name| {
+        let text = slots.text(name)?;
+        let parse = |text| CertificateName::parse(text).map_err(|error| slots.wrong(name, error));
+        text.map(parse).transpose()
+    };
+    Ok(PrimarySecondary {
+        primary: read("primary")?,
+        secondary: read("secondary")?,
+    })
+}
+
+fn read_slots(slots: &Reader<'_>) -> Result<PrimarySecondary<SlotWrite>, ServiceError> {
+    Ok(PrimarySecondary {
+        primary: read_slot(slots, "primary")?,
+        secondary: read_slot(slots, "secondary")?,
+    })
+}
+
+/// A slot is written with a certificate, or with the `info` of one that is to be kept (R-F3).
+fn read_slot(slots: &Reader<'_>, name: &str) -> Result<Option<SlotWrite>, ServiceError> {
+    let slot = slots.object(name)?.only(&["certificate", "info"])?;
+    let info = slot.object("info")?.only(&[
+        "issuerName",
+        "notAfterUtc",
+        "notBeforeUtc",
+        "serialNumber",
+        "sha1Thumbprint",
+        "sha256Thumbprint",
+        "subjectName",
+        "version",
+    ])?;
     if !slot.is_present() {
         return Ok(None);
     }
     if let Some(text) = slot.text("certificate")?.filter(|text| !text.is_empty()) {
         return Certificate::from_pem_or_base64(text)
-            .map(Some)
+            .map(|certificate| Some(SlotWrite::Certificate(certificate)))
             .map_err(|error| slot.wrong("certificate", error));
     }
-    let info = slot.object("info")?;
     let thumbprint = info
         .text("sha256Thumbprint")?
         .or(info.text("sha1Thumbprint")?);
-    let thumbprint = thumbprint
+    thumbprint
         .and_then(|text| Thumbprint::parse(text).ok())
-        .ok_or_else(|| slot.wrong("certificate", "required, unless info names what is held"))?;
-    held.and_then(|held| {
-        held.iter()
-            .map(|(_, certificate)| certificate)
-            .find(|held| thumbprint.matches(held))
-    })
-    .cloned()
-    .map(Some)
-    .ok_or_else(|| slot.wrong("info", "names a certificate the entry does not hold"))
+        .map(|thumbprint| Some(SlotWrite::Held(thumbprint)))
+        .ok_or_else(|| slot.wrong("certificate", "required, unless info names what is held"))
+}
+
+/// What is wrong with an upload, by the path of the member that is wrong.
+fn refusal(error: &UploadError) -> ServiceError {
+    let path = match error {
+        UploadError::OneStyle { .. } => "attestation.x509".to_owned(),
+        UploadError::Empty { style } | UploadError::Foreign { style, .. } => {
+            format!("attestation.x509.{}", style_name(*style))
+        }
+        UploadError::Slot {
+            style,
+            slot,
+            problem: SlotProblem::NotHeld,
+        } => format!("{}.info", slot_path(*style, *slot)),
+        UploadError::Slot { style, slot, .. } => {
+            format!("{}.certificate", slot_path(*style, *slot))
+        }
+    };
+    ServiceError::invalid(format!("{path}: {error}"))
+}
+
+/// A certificate that sits in another entry (R-A6).
+pub(crate) fn owned_elsewhere(error: &OwnedElsewhere) -> ServiceError {
+    let path = slot_path(error.style, error.slot);
+    ServiceError::new(409_000, "Conflict", "R-A6", format!("{path}: {error}"))
+}
+
+fn slot_path(style: Style, slot: Slot) -> String {
+    format!("attestation.x509.{}.{}", style_name(style), slot_name(slot))
+}
+
+fn style_name(style: Style) -> &'static str {
+    match style {
+        Style::CaReferences => "caReferences",
+        Style::ClientCertificates => "clientCertificates",
+        Style::SigningCertificates => "signingCertificates",
+    }
+}
+
+fn slot_name(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Primary => "primary",
+        Slot::Secondary => "secondary",
+    }
 }
 
 /// Keys that are not sent are kept, or generated for a new entry (R-A31).
@@ -191,12 +236,8 @@ pub(crate) fn show(mechanism: &AttestationMechanism, with_secrets: bool) -> Valu
 fn slot_infos(slots: &PrimarySecondary<Certificate>) -> Value {
     let mut infos = Map::new();
     for (slot, certificate) in slots.iter() {
-        let name = match slot {
-            Slot::Primary => "primary",
-            Slot::Secondary => "secondary",
-        };
         infos.insert(
-            name.to_owned(),
+            slot_name(slot).to_owned(),
             json!({ "info": certificate_info(certificate) }),
         );
     }

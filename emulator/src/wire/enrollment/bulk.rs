@@ -81,7 +81,7 @@ impl Mode {
 /// Reads the body of `POST /enrollments` or `POST /enrollmentGroups`; the items are judged later,
 /// each by itself.
 pub(crate) fn read(kind: Kind, body: &Value) -> Result<Bulk<'_>, ServiceError> {
-    let body = Reader::root(body)?;
+    let body = Reader::root(body)?.only(&["mode", kind.items()])?;
     let mode = match body.text("mode")? {
         Some("create") => Mode::Create,
         Some("delete") => Mode::Delete,

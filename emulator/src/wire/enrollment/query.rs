@@ -8,7 +8,7 @@ use crate::wire::reader::Reader;
 /// Checks the body of a query. The service knows one query for each table: all of it. `*` is how
 /// clients abbreviate that; the first of `tables` is the one an error names.
 pub(crate) fn check(body: &Value, tables: &[&str]) -> Result<(), ServiceError> {
-    let body = Reader::root(body)?;
+    let body = Reader::root(body)?.only(&["query"])?;
     let query = body.text("query")?.unwrap_or_default();
     let words: Vec<&str> = query.split_whitespace().collect();
     let is = |word: &str, expected: &str| word.eq_ignore_ascii_case(expected);
