@@ -1,4 +1,4 @@
-//! IoT Hub: device identities, who may connect, twins and direct methods.
+//! IoT Hub: device identities, who may connect, twins, direct methods, and messages.
 
 pub mod identity;
 
@@ -9,3 +9,11 @@ pub mod session;
 pub mod twin;
 
 pub mod method;
+
+pub mod message;
+
+pub mod notification;
+
+pub mod partition;
+
+pub mod presence;

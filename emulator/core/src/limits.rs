@@ -83,3 +83,15 @@ pub const METHOD_RESPONSE_TIMEOUT_SECONDS_DEFAULT: u32 = 30;
 
 /// Longest wait for a device to connect, in seconds (R-G24). The default is not to wait.
 pub const METHOD_CONNECT_TIMEOUT_SECONDS_MAX: u32 = 300;
+
+/// Largest device-to-cloud message with its properties, in bytes (R-G38).
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Most partitions of an event endpoint (Azure: 32 on all tiers but dedicated ones).
+pub const PARTITIONS_MAX: u16 = 32;
+
+/// Fewest days that events are kept (R-G38).
+pub const EVENT_RETENTION_DAYS_MIN: u8 = 1;
+
+/// Most days that events are kept (R-G38).
+pub const EVENT_RETENTION_DAYS_MAX: u8 = 7;
