@@ -1,10 +1,9 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
-//! Reading order: what a well-behaved device gets (`api`, `modules`, `rollover`, `websocket`,
-//! `replay`), what a badly
-//! behaved one gets (`hostile`, `mutated`, `resumption`), certificates of strangers (`openssl`),
-//! the fleet (`scenarios`), the end (`shutdown`), what is emulated (`parity`), and the rules of
-//! the repository (`tidy`).
+//! Reading order: what a well-behaved device gets (`api`, `modules`, `events`, `rollover`,
+//! `websocket`, `replay`), what a badly behaved one gets (`hostile`, `mutated`, `resumption`),
+//! certificates of strangers (`openssl`), the fleet (`scenarios`), the end (`shutdown`), what is
+//! emulated (`parity`), and the rules of the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -22,6 +21,7 @@ mod api_manners;
 mod api_query;
 mod api_rights;
 mod api_strict;
+mod events;
 mod modules;
 mod rollover;
 mod websocket;

@@ -4,8 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use linarite_core::dps::allocation::HubWeight;
+use linarite_core::hub::message::MessageSource;
 use linarite_core::id::{HubHostName, IdError, IdScope};
 use linarite_core::settings::Settings;
+
+use crate::limits::EVENT_BYTES_DEFAULT;
 
 mod raw;
 
@@ -49,6 +52,32 @@ pub struct HubConfig {
     pub host: HubHostName,
     /// Share of the fleet under the hashed policy, 1 to 1000 (R-B13).
     pub weight: HubWeight,
+    /// What becomes of messages.
+    pub events: EventsConfig,
+}
+
+/// The event endpoint of a hub (R-G38).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// How many partitions there are, 1 to 32.
+    pub partition_count: u16,
+    /// How long events are kept on the emulator's clock: one to seven days.
+    pub retention: Duration,
+    /// Memory for all events of the hub, in bytes. Each partition has its equal share.
+    pub bytes_max: u64,
+    /// Which sources beside telemetry are published; none by default (R-G40).
+    pub routes: Vec<MessageSource>,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self {
+            partition_count: 4,
+            retention: Duration::from_secs(86_400),
+            bytes_max: EVENT_BYTES_DEFAULT,
+            routes: Vec::new(),
+        }
+    }
 }
 
 /// Where to listen.
@@ -80,6 +109,7 @@ impl Config {
                 Ok(HubConfig {
                     host: HubHostName::parse(host)?,
                     weight: HubWeight::default(),
+                    events: EventsConfig::default(),
                 })
             })
             .collect::<Result<Vec<_>, IdError>>()?;

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::Config;
+use crate::events::HubEvents;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
@@ -148,6 +149,14 @@ impl Emulator {
             (host, connection_string)
         })
         .collect()
+    }
+
+    /// The events of a hub, by its host name; `None` if there is no such hub.
+    #[must_use]
+    pub fn events(&self, hub: &str) -> Option<HubEvents> {
+        let hub = self.services.hub(hub)?;
+        let stopped = self.services.cancel.clone();
+        Some(HubEvents::new(Arc::clone(&hub.events), stopped))
     }
 
     /// Serves one stream in a task of its own. Streams over the bound are dropped at once.

@@ -10,6 +10,7 @@ mod admin;
 pub mod config;
 mod door;
 pub mod error;
+pub mod events;
 mod http;
 pub mod limits;
 pub mod mqtt;

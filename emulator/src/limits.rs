@@ -71,3 +71,14 @@ pub const POLICIES_MAX: usize = 100;
 
 /// Longest name of a shared access policy, in characters. Ours; Azure publishes none.
 pub const POLICY_NAME_LENGTH_MAX: usize = 64;
+
+/// Memory a hub spends on events unless told otherwise, in bytes. Ours; Azure has disks for it.
+pub const EVENT_BYTES_DEFAULT: u64 = 256 * MIB;
+
+/// Least memory for the events of one partition, in bytes: a few of the largest messages. Ours.
+pub const PARTITION_BYTES_MIN: u64 = MIB;
+
+/// Events a reader is given at once. Ours.
+pub const EVENT_BATCH_MAX: usize = 1000;
+
+const MIB: u64 = 1024 * 1024;

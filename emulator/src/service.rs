@@ -9,6 +9,7 @@ pub(crate) mod method;
 pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod session;
+pub(crate) mod telemetry;
 pub(crate) mod twin;
 
 use std::sync::Arc;
@@ -58,12 +59,7 @@ impl Services {
             .iter()
             .map(|hub| {
                 let settings = config.settings;
-                Arc::new(Hub::new(
-                    hub.host.clone(),
-                    env.clone(),
-                    settings,
-                    Arc::clone(&names),
-                ))
+                Arc::new(Hub::new(hub, env.clone(), settings, Arc::clone(&names)))
             })
             .collect();
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));

@@ -1,9 +1,10 @@
 //! What the services remember, in memory.
 //!
 //! Locks are held for lookups and small writes, never across an `await`. Where two are needed
-//! the order is: enrollments and certificates, registration, device.
+//! the order is: enrollments and certificates, registration, device, partition of events.
 
 pub(crate) mod book;
 pub(crate) mod devices;
+pub(crate) mod events;
 pub(crate) mod page;
 pub(crate) mod registrations;

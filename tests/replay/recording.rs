@@ -6,7 +6,7 @@ use linarite::pki::Credential;
 use linarite_core::dps::allocation::HubWeight;
 use linarite_core::id::HubHostName;
 use linarite_core::secret::SymmetricKey;
-use linarite_emulator::config::HubConfig;
+use linarite_emulator::config::{EventsConfig, HubConfig};
 use serde_json::{Value, json};
 
 use crate::support::{Lab, ROOT, shared};
@@ -78,6 +78,7 @@ pub(super) async fn entitled(recording: &Recording) -> World {
         config.hubs = vec![HubConfig {
             host: HubHostName::parse(HUB).unwrap(),
             weight: HubWeight::default(),
+            events: EventsConfig::default(),
         }];
     });
     let key = SymmetricKey::from_bytes(&[7; 32]).unwrap();

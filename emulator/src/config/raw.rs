@@ -1,15 +1,19 @@
 //! The configuration file: TOML in, [`Config`] out.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use linarite_core::dps::allocation::HubWeight;
+use linarite_core::hub::message::MessageSource;
 use linarite_core::id::{HubHostName, IdScope};
+use linarite_core::limits::{EVENT_RETENTION_DAYS_MAX, EVENT_RETENTION_DAYS_MIN, PARTITIONS_MAX};
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, HubConfig};
+use super::{Config, EventsConfig, HubConfig};
+use crate::limits::PARTITION_BYTES_MIN;
 
 /// What is wrong with a configuration file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +61,10 @@ struct RawDps {
 struct RawHub {
     host: Spanned<String>,
     weight: Option<Spanned<u16>>,
+    partition_count: Option<Spanned<u16>>,
+    retention_days: Option<Spanned<u8>>,
+    events_mib: Option<Spanned<u32>>,
+    routes: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +112,20 @@ impl Source<'_> {
     ) -> Result<T, ConfigError> {
         parse(value.get_ref())
             .map_err(|error| self.error(value.span().start, format!("{field}: {error}")))
+    }
+
+    fn within<T: Copy + PartialOrd + std::fmt::Display>(
+        &self,
+        field: &str,
+        value: &Spanned<T>,
+        expected: RangeInclusive<T>,
+    ) -> Result<T, ConfigError> {
+        if expected.contains(value.get_ref()) {
+            return Ok(*value.get_ref());
+        }
+        let (start, end) = (expected.start(), expected.end());
+        let problem = format!("{field}: expected {start} to {end}");
+        Err(self.error(value.span().start, problem))
     }
 }
 
@@ -181,9 +203,47 @@ fn read_hubs(
                 source.error(weight.span().start, format!("hubs.weight: {error}"))
             })?,
         };
-        read.push(HubConfig { host, weight });
+        let events = read_events(source, hub)?;
+        read.push(HubConfig {
+            host,
+            weight,
+            events,
+        });
     }
     Ok(read)
+}
+
+fn read_events(source: &Source<'_>, hub: &RawHub) -> Result<EventsConfig, ConfigError> {
+    let mut events = EventsConfig::default();
+    if let Some(count) = &hub.partition_count {
+        let expected = 1..=PARTITIONS_MAX;
+        events.partition_count = source.within("hubs.partition_count", count, expected)?;
+    }
+    if let Some(days) = &hub.retention_days {
+        let expected = EVENT_RETENTION_DAYS_MIN..=EVENT_RETENTION_DAYS_MAX;
+        let days = source.within("hubs.retention_days", days, expected)?;
+        events.retention = Duration::from_secs(u64::from(days) * 86_400);
+    }
+    if let Some(mib) = &hub.events_mib {
+        // At least PARTITION_BYTES_MIN for each partition.
+        let expected = u32::from(events.partition_count)..=1024 * 1024;
+        let mib = source.within("hubs.events_mib", mib, expected)?;
+        events.bytes_max = u64::from(mib) * PARTITION_BYTES_MIN;
+    }
+    for route in hub.routes.iter().flatten() {
+        let from = source.parse("hubs.routes", route, |name| {
+            MessageSource::parse(name)
+                .filter(|from| *from != MessageSource::Telemetry)
+                .ok_or(
+                    "expected deviceLifecycleEvents, twinChangeEvents or \
+                     deviceConnectionStateEvents; telemetry needs no route",
+                )
+        })?;
+        if !events.routes.contains(&from) {
+            events.routes.push(from);
+        }
+    }
+    Ok(events)
 }
 
 fn read_settings(
@@ -257,6 +317,21 @@ mod tests {
         assert_eq!(format!("{documented:?}"), format!("{default:?}"));
     }
 
+    /// R-G38, R-G40.
+    #[test]
+    fn a_hub_may_keep_events_otherwise() {
+        let text = "[[hubs]]\nhost = \"a.test\"\npartition_count = 8\nretention_days = 7\n\
+                    events_mib = 16\nroutes = [\"twinChangeEvents\", \"TwinChangeEvents\"]\n";
+        let config = read("linarite.toml", text).unwrap();
+        let expected = EventsConfig {
+            partition_count: 8,
+            retention: Duration::from_secs(7 * 86_400),
+            bytes_max: 16 * 1024 * 1024,
+            routes: vec![MessageSource::TwinChange],
+        };
+        assert_eq!(config.hubs[0].events, expected);
+    }
+
     #[test]
     fn problems_name_file_line_and_field() {
         let table = [
@@ -278,6 +353,26 @@ mod tests {
                 "[settings]\nhub_thumbprints = \"both\"\n",
                 2,
                 "presented_both",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\npartition_count = 33\n",
+                3,
+                "hubs.partition_count: expected 1 to 32",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\nretention_days = 0\n",
+                3,
+                "hubs.retention_days: expected 1 to 7",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\nevents_mib = 3\n",
+                3,
+                "hubs.events_mib: expected 4 to 1048576",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\nroutes = [\n\"Telemetry\"]\n",
+                4,
+                "hubs.routes: expected deviceLifecycleEvents, twinChangeEvents or",
             ),
         ];
         for (text, line, expected) in table {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::hub::message::{Origin, Properties};
 use linarite_core::id::IdentityId;
 use linarite_env::event::ConnectionId;
 use rmqtt_codec::types::{Publish, QoS};
@@ -17,7 +18,8 @@ use super::connection::{Ending, Refused};
 use super::dps::{refused, session_silence, shown};
 use super::outbox::Outbox;
 use super::topic::{
-    HubFilter, HubPublish, desired_change, is_telemetry, method_request, twin_response,
+    HubFilter, HubPublish, NotText, desired_change, method_request, property_bag, telemetry_bag,
+    twin_response,
 };
 use crate::error::ServiceError;
 use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, MAILBOX_MAX, SUBSCRIPTIONS_MAX};
@@ -37,9 +39,16 @@ pub(crate) struct HubSession {
     mailbox: Arc<Mailbox>,
     keep_alive: Duration,
     subscriptions: Subscriptions,
-    leaves_will: bool,
+    origin: Arc<Origin>,
+    will: Option<Box<Will>>,
     calls: Vec<(u64, oneshot::Sender<MethodAnswer>)>,
     last_call: u64,
+}
+
+/// What is sent for a device whose session ends without a goodbye (R-G19).
+struct Will {
+    properties: Properties,
+    payload: Bytes,
 }
 
 impl HubSession {
@@ -74,17 +83,8 @@ impl HubSession {
                 text,
             ));
         }
-        if let Some(will) = &connect.last_will
-            && !is_telemetry(&will.topic, &id)
-        {
-            let text = format!("a will may not go to topic {}", will.topic);
-            return Err(refused(
-                ConnectAckReason::NotAuthorized,
-                "R-G19",
-                400_000,
-                text,
-            ));
-        }
+        let will = read_will(connect, &id)
+            .map_err(|text| refused(ConnectAckReason::NotAuthorized, "R-G19", 400_000, text))?;
         let mailbox = Arc::new(Mailbox::default());
         let newcomer = Newcomer {
             id: &id,
@@ -111,7 +111,8 @@ impl HubSession {
             mailbox,
             keep_alive: session_silence(connect.keep_alive),
             subscriptions: opened.subscriptions,
-            leaves_will: connect.last_will.is_some(),
+            origin: opened.origin,
+            will,
             calls: Vec::new(),
             last_call: 0,
         })
@@ -194,9 +195,15 @@ impl HubSession {
 
     /// Ends the session at the hub; an ungraceful end sends the will (R-G19).
     pub(super) fn close(self, ending: &Ending) {
-        if self.leaves_will && matches!(ending, Ending::Because(_)) {
-            let properties = vec![("iothub-MessageType".to_owned(), "Will".to_owned())];
-            let _ = self.hub.accept_telemetry(&self.id, &properties);
+        if let (Some(will), Ending::Because(_)) = (self.will, ending) {
+            let Will {
+                properties,
+                payload,
+            } = *will;
+            // If the device is gone, so is its will.
+            let _ = self
+                .hub
+                .accept_telemetry(&self.origin, properties, &payload);
         }
         self.hub.close_session(&self.id, self.connection, ending);
     }
@@ -207,12 +214,11 @@ impl HubSession {
             return Err(Ending::because("R-G17", 400_000, text));
         };
         match topic {
-            HubPublish::Telemetry { mut properties } => {
-                if publish.retain {
-                    properties.push(("mqtt-retain".to_owned(), "true".to_owned()));
-                }
+            HubPublish::Telemetry { bag } => {
+                let properties = read_properties(bag, publish.retain, None)
+                    .map_err(|error| Ending::because("R-G17", 400_004, error.to_string()))?;
                 self.hub
-                    .accept_telemetry(&self.id, &properties)
+                    .accept_telemetry(&self.origin, properties, &publish.payload)
                     .map_err(|error| Ending::Because(error.reason()))?;
                 acknowledge(publish, out);
                 Ok(())
@@ -301,6 +307,35 @@ impl HubSession {
         self.hub
             .remember_subscriptions(&self.id, self.connection, self.subscriptions);
     }
+}
+
+/// The properties of a message; the retain flag becomes one of them (R-G16).
+fn read_properties(
+    bag: &str,
+    retain: bool,
+    further: Option<(&'static str, &'static str)>,
+) -> Result<Properties, NotText> {
+    let mut pairs = property_bag(bag)?;
+    let retained = retain.then_some(("mqtt-retain", "true"));
+    let own = retained.into_iter().chain(further);
+    pairs.extend(own.map(|(name, value)| (name.into(), value.into())));
+    Ok(Properties::from_bag(&pairs))
+}
+
+/// The will of a CONNECT, which may only be telemetry of its own device (R-G19).
+fn read_will(connect: &Connect, id: &IdentityId) -> Result<Option<Box<Will>>, String> {
+    let Some(will) = &connect.last_will else {
+        return Ok(None);
+    };
+    let bag = telemetry_bag(&will.topic, id)
+        .ok_or_else(|| format!("a will may not go to topic {}", will.topic))?;
+    let mark = ("iothub-MessageType", "Will");
+    let properties = read_properties(bag, will.retain, Some(mark))
+        .map_err(|error| format!("the will: {error}"))?;
+    Ok(Some(Box::new(Will {
+        properties,
+        payload: will.message.clone(),
+    })))
 }
 
 fn acknowledge(publish: &Publish, out: &mut Outbox) {

@@ -2,6 +2,7 @@
 //!
 //! Topics become typed values here and go no further inward as text (R-G17, wire 2.2 and 4.2).
 
+use linarite_core::hub::message::BagText;
 use linarite_core::id::IdentityId;
 use percent_encoding::percent_decode_str;
 
@@ -46,8 +47,8 @@ pub(crate) fn dps_response(status: u16, rid: &str, retry_after_seconds: Option<u
 /// What a device may publish at a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HubPublish<'a> {
-    /// Telemetry with its property bag.
-    Telemetry { properties: Vec<(String, String)> },
+    /// Telemetry with its property bag, which [`property_bag`] reads.
+    Telemetry { bag: &'a str },
     /// Read the twin.
     TwinGet { rid: &'a str },
     /// Patch the reported properties.
@@ -60,9 +61,7 @@ impl<'a> HubPublish<'a> {
     /// Reads a topic name published by `id`; `None` if that device or module may not use it.
     pub(crate) fn parse(topic: &'a str, id: &IdentityId) -> Option<Self> {
         if let Some(bag) = telemetry_bag(topic, id) {
-            return Some(Self::Telemetry {
-                properties: property_bag(bag),
-            });
+            return Some(Self::Telemetry { bag });
         }
         let rest = topic.strip_prefix("$iothub/")?;
         if let Some(query) = rest.strip_prefix("twin/GET/?") {
@@ -83,13 +82,9 @@ impl<'a> HubPublish<'a> {
     }
 }
 
-/// Whether `topic` is one on which `id` may leave a will (R-G19).
-pub(crate) fn is_telemetry(topic: &str, id: &IdentityId) -> bool {
-    telemetry_bag(topic, id).is_some()
-}
-
-/// The property bag of a telemetry topic. A module names its output in there (wire 4.2).
-fn telemetry_bag<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
+/// The property bag of a telemetry topic of `id`, in which a module names its output (wire 4.2);
+/// `None` if it is another topic.
+pub(crate) fn telemetry_bag<'a>(topic: &'a str, id: &IdentityId) -> Option<&'a str> {
     let rest = own(topic, id)?.strip_prefix("/messages/events")?;
     match rest.strip_prefix('/') {
         Some(bag) => Some(bag.strip_suffix('/').unwrap_or(bag)),
@@ -235,15 +230,30 @@ fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
         .filter(|value| !value.is_empty())
 }
 
+/// A property whose name or value is no text once it is decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("property {property} is not UTF-8 once it is decoded")]
+pub(crate) struct NotText {
+    property: String,
+}
+
 /// Reads `key=value&…`, both sides percent-encoded; a key alone has an empty value (wire 4.3).
-fn property_bag(bag: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+///
+/// # Errors
+/// [`NotText`] names the first property that is none.
+pub(crate) fn property_bag(bag: &str) -> Result<Vec<(BagText<'_>, BagText<'_>)>, NotText> {
     bag.trim_start_matches('?')
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
+            let decode = |text| percent_decode_str(text).decode_utf8();
+            match (decode(key), decode(value)) {
+                (Ok(name), Ok(value)) => Ok((name, value)),
+                _ => Err(NotText {
+                    property: key.to_owned(),
+                }),
+            }
         })
         .collect()
 }
@@ -286,25 +296,12 @@ mod tests {
 
     #[test]
     fn hub_topics_belong_to_one_device() {
-        let telemetry = |properties: &[(&str, &str)]| {
-            Some(HubPublish::Telemetry {
-                properties: properties
-                    .iter()
-                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                    .collect(),
-            })
-        };
+        let telemetry = |bag| Some(HubPublish::Telemetry { bag });
         let table = [
-            ("devices/d/messages/events", telemetry(&[])),
-            ("devices/d/messages/events/", telemetry(&[])),
-            (
-                "devices/d/messages/events/%24.mid=m%201&a=&b",
-                telemetry(&[("$.mid", "m 1"), ("a", ""), ("b", "")]),
-            ),
-            (
-                "devices/d/messages/events/$.mid=1/",
-                telemetry(&[("$.mid", "1")]),
-            ),
+            ("devices/d/messages/events", telemetry("")),
+            ("devices/d/messages/events/", telemetry("")),
+            ("devices/d/messages/events/a=1&b", telemetry("a=1&b")),
+            ("devices/d/messages/events/$.mid=1/", telemetry("$.mid=1")),
             ("devices/e/messages/events/", None),
             ("devices/d2/messages/events/", None),
             ("devices/d/messages/devicebound/", None),
@@ -381,6 +378,35 @@ mod tests {
                 expected,
                 "{filter} of {who}"
             );
+        }
+    }
+
+    /// Wire 4.3.
+    #[test]
+    fn property_bags_are_decoded() {
+        let table: [(&str, &[(&str, &str)]); 7] = [
+            ("", &[]),
+            ("?", &[]),
+            ("&&", &[]),
+            (
+                "%24.mid=m%201&a=&b",
+                &[("$.mid", "m 1"), ("a", ""), ("b", "")],
+            ),
+            ("a=b=c&%26=%3D", &[("a", "b=c"), ("&", "=")]),
+            ("a=%zz&b=%C3%A4", &[("a", "%zz"), ("b", "ä")]),
+            ("a+b=c+d", &[("a+b", "c+d")]),
+        ];
+        for (bag, expected) in table {
+            let read = property_bag(bag).unwrap();
+            let read: Vec<_> = read
+                .iter()
+                .map(|(name, value)| (&**name, &**value))
+                .collect();
+            assert_eq!(read, expected, "{bag}");
+        }
+        for (bag, property) in [("a=1&b=%FF", "b"), ("%C3=1", "%C3")] {
+            let property = property.to_owned();
+            assert_eq!(property_bag(bag), Err(NotText { property }), "{bag}");
         }
     }
 
@@ -462,7 +488,7 @@ mod tests {
             use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
             let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
             let bag = format!("{}={}", encode(&key), encode(&value));
-            prop_assert_eq!(property_bag(&bag), vec![(key, value)]);
+            prop_assert_eq!(property_bag(&bag), Ok(vec![(key.into(), value.into())]));
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use linarite_core::hub::admission::{self, AdmissionError, Found, PresentedCredential};
+use linarite_core::hub::identity::Identity;
+use linarite_core::hub::message::{AuthenticatedBy, Origin};
 use linarite_core::id::IdentityId;
 use linarite_env::Event;
 use linarite_env::event::{ConnectionId, Reason};
@@ -47,10 +49,23 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) clean: bool,
 }
 
+impl Newcomer<'_> {
+    /// Who it is, once it was let in (R-G37).
+    fn origin(&self, identity: &Identity) -> Origin {
+        let by = match self.shown {
+            Shown::Certificate(_) => AuthenticatedBy::X509,
+            Shown::Token(_) | Shown::Nothing => AuthenticatedBy::Sas,
+        };
+        Origin::authenticated(self.id.clone(), &identity.generation_id, by)
+    }
+}
+
 /// A session that was opened.
 pub(crate) struct Opened {
     pub(crate) session_present: bool,
     pub(crate) subscriptions: Subscriptions,
+    /// Who the device is, for its messages.
+    pub(crate) origin: Arc<Origin>,
 }
 
 impl Hub {
@@ -91,6 +106,7 @@ impl Hub {
                 Opened {
                     session_present: kept.is_some(),
                     subscriptions,
+                    origin: Arc::new(newcomer.origin(&held.identity)),
                 },
                 replaced,
             ))

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::id::IdentityId;
 use crate::limits::MESSAGE_BYTES_MAX;
 
 mod properties;
@@ -69,8 +70,7 @@ pub enum AuthenticatedBy {
 /// A sender, as the hub vouches for it. One for each session, shared by its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    device_id: Arc<str>,
-    module_id: Option<Box<str>>,
+    id: IdentityId,
     proof: Option<Proof>,
 }
 
@@ -83,20 +83,11 @@ struct Proof {
 impl Origin {
     /// A sender that was let in.
     ///
-    /// Takes:   its device, its module if it is one, the generation of the identity, and what it
-    ///          showed.
+    /// Takes:   its id, the generation of its identity, and what it showed.
     /// Source:  behaviour.md R-G37; message format, anti-spoofing properties.
     #[must_use]
-    pub fn authenticated(
-        device_id: &str,
-        module_id: Option<&str>,
-        generation_id: &str,
-        by: AuthenticatedBy,
-    ) -> Self {
-        let scope = match module_id {
-            None => "device",
-            Some(_) => "module",
-        };
+    pub fn authenticated(id: IdentityId, generation_id: &str, by: AuthenticatedBy) -> Self {
+        let scope = if id.is_module() { "module" } else { "device" };
         let kind = match by {
             AuthenticatedBy::Sas => "sas",
             AuthenticatedBy::X509 => "x509",
@@ -108,32 +99,20 @@ impl Origin {
             generation_id: generation_id.into(),
             method: method.into(),
         };
-        Self {
-            proof: Some(proof),
-            ..Self::subject(device_id, module_id)
-        }
+        let proof = Some(proof);
+        Self { id, proof }
     }
 
     /// Who a message of the hub itself is about.
     #[must_use]
-    pub fn subject(device_id: &str, module_id: Option<&str>) -> Self {
-        Self {
-            device_id: device_id.into(),
-            module_id: module_id.map(Into::into),
-            proof: None,
-        }
+    pub fn subject(id: IdentityId) -> Self {
+        Self { id, proof: None }
     }
 
-    /// The device.
+    /// The device or module.
     #[must_use]
-    pub fn device_id(&self) -> &str {
-        &self.device_id
-    }
-
-    /// The module, if it is one.
-    #[must_use]
-    pub fn module_id(&self) -> Option<&str> {
-        self.module_id.as_deref()
+    pub fn id(&self) -> &IdentityId {
+        &self.id
     }
 }
 
@@ -251,8 +230,8 @@ impl Message {
         let origin = &*self.origin;
         let proof = origin.proof.as_ref();
         [
-            ("iothub-connection-device-id", Some(&*origin.device_id)),
-            ("iothub-connection-module-id", origin.module_id.as_deref()),
+            ("iothub-connection-device-id", Some(origin.id.device_id())),
+            ("iothub-connection-module-id", origin.id.module_id()),
             (
                 "iothub-connection-auth-generation-id",
                 proof.map(|proof| &*proof.generation_id),

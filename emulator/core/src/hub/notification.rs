@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::message::{Message, MessageSource, Origin, Properties};
+use crate::id::IdentityId;
 
 /// What happened: the value of `opType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +70,8 @@ impl Operation {
 pub struct Notification<'a> {
     /// What happened.
     pub operation: Operation,
-    /// To which device.
-    pub device_id: &'a str,
-    /// To which of its modules, if to one.
-    pub module_id: Option<&'a str>,
+    /// To which device or module.
+    pub id: &'a IdentityId,
     /// The hub's name, without its domain.
     pub hub: &'a str,
     /// When, as it is to be shown.
@@ -95,19 +94,17 @@ pub fn message(notification: &Notification<'_>) -> Message {
         ("correlation-id", notification.correlation_id),
         ("user-id", notification.hub),
     ];
-    let module = notification.module_id.map(|module| ("moduleId", module));
-    let application = [
-        ("hubName", notification.hub),
-        ("deviceId", notification.device_id),
-    ]
-    .into_iter()
-    .chain(module)
-    .chain([
-        ("operationTimestamp", notification.at_text),
-        ("opType", operation.name()),
-        ("iothub-message-schema", operation.schema()),
-    ]);
-    let origin = Origin::subject(notification.device_id, notification.module_id);
+    let id = notification.id;
+    let module = id.module_id().map(|module| ("moduleId", module));
+    let application = [("hubName", notification.hub), ("deviceId", id.device_id())]
+        .into_iter()
+        .chain(module)
+        .chain([
+            ("operationTimestamp", notification.at_text),
+            ("opType", operation.name()),
+            ("iothub-message-schema", operation.schema()),
+        ]);
+    let origin = Origin::subject(id.clone());
     let properties = Properties::new(system, application);
     Message::new(
         operation.source(),
@@ -164,10 +161,10 @@ mod tests {
         ];
         for (operation, name, schema, source) in table {
             for module_id in [None, Some("m")] {
+                let id = IdentityId::parse(if module_id.is_some() { "d/m" } else { "d" });
                 let message = message(&Notification {
                     operation,
-                    device_id: "d",
-                    module_id,
+                    id: &id.unwrap(),
                     hub: "h",
                     at_text: "2026-01-01T00:00:00Z",
                     correlation_id: "c",

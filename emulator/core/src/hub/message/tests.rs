@@ -13,8 +13,8 @@ fn bag<'a>(pairs: &[(&'a str, &'a str)]) -> Properties {
 }
 
 fn device() -> Arc<Origin> {
-    let origin = Origin::authenticated("dev-1", None, "638", AuthenticatedBy::X509);
-    Arc::new(origin)
+    let id = IdentityId::parse("dev-1").unwrap();
+    Arc::new(Origin::authenticated(id, "638", AuthenticatedBy::X509))
 }
 
 fn list<'n, 'v>(pairs: impl Iterator<Item = (&'n str, &'v str)>) -> Vec<(&'n str, &'v str)> {
@@ -87,7 +87,8 @@ fn the_hub_vouches_for_the_sender() {
         (Some("m"), AuthenticatedBy::Sas, auth("module", "sas")),
     ];
     for (module, by, method) in table {
-        let origin = Origin::authenticated("d", module, "7", by);
+        let id = module.map_or_else(|| "d".to_owned(), |module| format!("d/{module}"));
+        let origin = Origin::authenticated(IdentityId::parse(&id).unwrap(), "7", by);
         let message = Message::telemetry(Arc::new(origin), Properties::default(), b"x").unwrap();
         let mut expected = vec![("iothub-connection-device-id", "d")];
         expected.extend(module.map(|module| ("iothub-connection-module-id", module)));

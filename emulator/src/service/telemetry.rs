@@ -1,0 +1,55 @@
+//! Messages from devices, whatever transport they came by (R-G17, R-G37, R-G38).
+
+use std::sync::Arc;
+
+use linarite_core::hub::identity::DeviceStatus;
+use linarite_core::hub::message::{Message, MessageError, Origin, Properties};
+use linarite_env::Event;
+
+use super::hub::Hub;
+use crate::error::ServiceError;
+
+impl Hub {
+    /// Keeps a message at the hub's event endpoint. What this returns without an error may be
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// If the sender is no longer there or disabled, which ends its session (R-G4), or the
+    /// message is too large.
+    pub(crate) fn accept_telemetry(
+        &self,
+        origin: &Arc<Origin>,
+        properties: Properties,
+        body: &[u8],
+    ) -> Result<(), ServiceError> {
+        let message =
+            Message::telemetry(Arc::clone(origin), properties, body).map_err(ServiceError::from)?;
+        let (id, now) = (origin.id(), self.env.clock.now_ms());
+        let enabled = self.devices.change_of(id, |held, device| {
+            held.last_activity = Some(now);
+            device.unwrap_or(&held.identity).status == DeviceStatus::Enabled
+        });
+        if enabled != Some(true) {
+            return Err(ServiceError::identity_not_found(id));
+        }
+        let event = self.events.append(message);
+        let properties = event.message().properties();
+        self.env.events.emit(Event::TelemetryAccepted {
+            hub: self.name(),
+            device_id: id.text(),
+            message_id: properties.system_value("message-id").map(Into::into),
+        });
+        Ok(())
+    }
+}
+
+impl From<MessageError> for ServiceError {
+    fn from(error: MessageError) -> Self {
+        Self::new(
+            error.code(),
+            "MessageTooLarge",
+            error.rule(),
+            error.to_string(),
+        )
+    }
+}
