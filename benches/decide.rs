@@ -18,6 +18,7 @@ use linarite_core::dps::attestation::{
 };
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, PrimarySecondary};
 use linarite_core::dps::registration::{Attempt, Book, Decision, PastAssignment, decide};
+use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_core::settings::Settings;
 
@@ -100,6 +101,7 @@ impl World {
         let attempt = Attempt {
             registration_id: &self.id,
             presented,
+            api: DeviceApi::default(),
         };
         let settings = Settings::default();
         let decision = decide(

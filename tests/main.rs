@@ -1,9 +1,9 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
-//! Reading order: what a well-behaved device gets (`api`, `modules`, `events`, `rollover`,
-//! `websocket`, `replay`), what a badly behaved one gets (`hostile`, `mutated`, `resumption`),
-//! certificates of strangers (`openssl`), the fleet (`scenarios`), the end (`shutdown`), what is
-//! emulated (`parity`), and the rules of the repository (`tidy`).
+//! Reading order: what a well-behaved device gets (`api`, `allocation`, `reprovision`, `modules`,
+//! `events`, `rollover`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
+//! `mutated`, `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the
+//! end (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -12,6 +12,7 @@
 
 mod support;
 
+mod allocation;
 mod api;
 mod api_bulk;
 mod api_device;
@@ -24,7 +25,9 @@ mod api_rights;
 mod api_rules;
 mod api_strict;
 mod events;
+mod management;
 mod modules;
+mod reprovision;
 mod rollover;
 mod websocket;
 

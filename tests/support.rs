@@ -17,6 +17,9 @@ use std::time::Duration;
 
 use linarite::observation::Generation;
 use linarite::pki::{Credential, Pki};
+use linarite_core::dps::allocation::InstanceAllocationPolicy;
+use linarite_core::id::HubHostName;
+use linarite_emulator::config::HubConfig;
 use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::{Clock, Env, Event, Stamped, UnixMillis};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -31,6 +34,8 @@ use tokio_rustls::client::TlsStream;
 pub(crate) const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
 pub(crate) const DPS: &str = "dps.linarite.test";
 pub(crate) const HUB: &str = "hub-1.linarite.test";
+/// A second hub, where a laboratory has one.
+pub(crate) const HUB_2: &str = "hub-2.linarite.test";
 pub(crate) const SCOPE: &str = "0ne00000001";
 pub(crate) const ROOT: &str = "root";
 pub(crate) const ISSUER: &str = "issuer";
@@ -52,6 +57,21 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// A laboratory with two hubs, the first of which is nearer.
+    pub(crate) fn with_two_hubs(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(|config| {
+            config.hubs = [(HUB, 10), (HUB_2, 20)]
+                .map(|(host, latency)| {
+                    let mut hub = HubConfig::new(HubHostName::parse(host).unwrap());
+                    hub.latency_ms = Some(latency);
+                    hub
+                })
+                .to_vec();
+            config.dps.allocation_policy = InstanceAllocationPolicy::GeoLatency;
+            change(config);
+        })
     }
 
     /// A laboratory whose emulator is configured by `change`.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use linarite_core::dps::allocation::HubWeight;
+use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::message::MessageSource;
 use linarite_core::id::{HubHostName, IdError, IdScope};
 use linarite_core::settings::Settings;
@@ -19,10 +19,12 @@ pub use raw::ConfigError;
 pub struct Config {
     /// The provisioning service.
     pub dps: DpsConfig,
-    /// Its linked hubs; at least one.
+    /// The hubs, at least one; all are linked at the start.
     pub hubs: Vec<HubConfig>,
     /// Where to listen. In-memory use ignores it.
     pub listen: ListenConfig,
+    /// How webhooks of custom allocation are asked.
+    pub webhook: WebhookConfig,
     /// How the ambiguous rules are read.
     pub settings: Settings,
     /// How long a registration stays `assigning` (R-B1).
@@ -43,17 +45,38 @@ pub struct DpsConfig {
     pub host: HubHostName,
     /// The id scope devices name.
     pub id_scope: IdScope,
+    /// How hubs are chosen where an enrollment does not say (R-B11).
+    pub allocation_policy: InstanceAllocationPolicy,
 }
 
-/// A linked hub.
+/// A hub, and how it is linked at the start.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
     /// Host name clients dial.
     pub host: HubHostName,
     /// Share of the fleet under the hashed policy, 1 to 1000 (R-B13).
     pub weight: HubWeight,
+    /// Whether any policy may choose it (R-B12).
+    pub apply_allocation_policy: bool,
+    /// Its latency for the policy of lowest latency, in milliseconds; unknown counts as slowest
+    /// (R-B13).
+    pub latency_ms: Option<u32>,
     /// What becomes of messages.
     pub events: EventsConfig,
+}
+
+impl HubConfig {
+    /// A hub of weight 1 and unknown latency that every policy may choose.
+    #[must_use]
+    pub fn new(host: HubHostName) -> Self {
+        Self {
+            host,
+            weight: HubWeight::default(),
+            apply_allocation_policy: true,
+            latency_ms: None,
+            events: EventsConfig::default(),
+        }
+    }
 }
 
 /// The event endpoint of a hub (R-G38).
@@ -78,6 +101,15 @@ impl Default for EventsConfig {
             routes: Vec::new(),
         }
     }
+}
+
+/// How webhooks of custom allocation are asked (R-B16).
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// How long a webhook may take, from dialling to the last byte of its answer.
+    pub timeout: Duration,
+    /// Certificates of CAs that are trusted beside the system's, as DER.
+    pub extra_ca: Vec<Vec<u8>>,
 }
 
 /// Where to listen.
@@ -105,19 +137,14 @@ impl Config {
     pub fn local(dps_host: &str, hub_hosts: &[String]) -> Result<Self, IdError> {
         let hubs = hub_hosts
             .iter()
-            .map(|host| {
-                Ok(HubConfig {
-                    host: HubHostName::parse(host)?,
-                    weight: HubWeight::default(),
-                    events: EventsConfig::default(),
-                })
-            })
+            .map(|host| Ok(HubConfig::new(HubHostName::parse(host)?)))
             .collect::<Result<Vec<_>, IdError>>()?;
         Ok(Self {
             dps: DpsConfig {
                 name: "linarite-dps".to_owned(),
                 host: HubHostName::parse(dps_host)?,
                 id_scope: IdScope::parse("0ne00000001")?,
+                allocation_policy: InstanceAllocationPolicy::default(),
             },
             hubs,
             listen: ListenConfig {
@@ -127,6 +154,10 @@ impl Config {
                 https_fallback: None,
                 admin: 0,
                 extra_names: Vec::new(),
+            },
+            webhook: WebhookConfig {
+                timeout: Duration::from_secs(30),
+                extra_ca: Vec::new(),
             },
             settings: Settings::default(),
             assignment_latency: Duration::from_millis(500),

@@ -82,3 +82,21 @@ pub const PARTITION_BYTES_MIN: u64 = MIB;
 pub const EVENT_BATCH_MAX: usize = 1000;
 
 const MIB: u64 = 1024 * 1024;
+
+/// Hubs linked to a DPS instance (behaviour H.1).
+pub const LINKED_HUBS_MAX: usize = linarite_core::limits::LINKED_HUBS_MAX;
+
+/// Longest region of a linked hub, in characters. Ours; Azure's own have at most 20.
+pub const LOCATION_LENGTH_MAX: usize = 64;
+
+/// Tags of a resource, and the longest name and value of one, in characters: what Azure allows
+/// for any resource.
+pub const TAGS_MAX: usize = 50;
+/// See [`TAGS_MAX`].
+pub const TAG_NAME_LENGTH_MAX: usize = 512;
+/// See [`TAGS_MAX`].
+pub const TAG_VALUE_LENGTH_MAX: usize = 256;
+
+/// Longest wait for a webhook that may be configured, in seconds: what the load balancer before
+/// Azure Functions allows.
+pub const WEBHOOK_TIMEOUT_SECONDS_MAX: u64 = 230;

@@ -4,8 +4,10 @@ pub(crate) mod certificates;
 pub(crate) mod enroll;
 pub(crate) mod hub;
 pub(crate) mod instance;
+pub(crate) mod links;
 pub(crate) mod mailbox;
 pub(crate) mod method;
+pub(crate) mod provision;
 pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod session;
@@ -27,6 +29,7 @@ use crate::policy::Policies;
 use crate::store::book::Book;
 use hub::Hub;
 use instance::Instance;
+use links::Links;
 use register::Register;
 
 /// Everything the listeners share.
@@ -38,11 +41,13 @@ pub(crate) struct Services {
     pub(crate) dps_policy: Policies,
     /// What the management API tells of the DPS instance beside its configuration.
     pub(crate) instance: Instance,
+    /// The hubs linked to the instance, and its default policy.
+    pub(crate) links: Arc<Links>,
     /// Enrollments and CA certificates.
     pub(crate) book: Arc<Book>,
     /// Registrations of devices.
     pub(crate) register: Register,
-    /// Linked hubs in the order of the configuration.
+    /// Hubs served, linked or not, in the order of the configuration.
     pub(crate) hubs: Arc<[Arc<Hub>]>,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -63,10 +68,12 @@ impl Services {
             })
             .collect();
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));
-        let register = Register::new(&config, &env, &names, &book, &hubs, &tasks);
+        let links = Arc::new(Links::new(&config, &hubs));
+        let register = Register::new(&config, &env, &names, &book, &hubs, &links, &tasks);
         Ok(Arc::new(Self {
             dps_policy: Policies::dps(),
             instance: Instance::new(&env),
+            links,
             config,
             env,
             names,

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use linarite::pki::Credential;
-use linarite_core::dps::allocation::HubWeight;
 use linarite_core::id::HubHostName;
 use linarite_core::secret::SymmetricKey;
-use linarite_emulator::config::{EventsConfig, HubConfig};
+use linarite_emulator::config::HubConfig;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, ROOT, shared};
@@ -75,11 +74,7 @@ pub(super) struct World {
 /// A laboratory in which the client of `recording` is entitled to what it asks for.
 pub(super) async fn entitled(recording: &Recording) -> World {
     let lab = Lab::with(|config| {
-        config.hubs = vec![HubConfig {
-            host: HubHostName::parse(HUB).unwrap(),
-            weight: HubWeight::default(),
-            events: EventsConfig::default(),
-        }];
+        config.hubs = vec![HubConfig::new(HubHostName::parse(HUB).unwrap())];
     });
     let key = SymmetricKey::from_bytes(&[7; 32]).unwrap();
     let keys = json!({ "primaryKey": key.to_base64(), "secondaryKey": key.to_base64() });

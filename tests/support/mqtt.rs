@@ -61,6 +61,12 @@ impl Connect {
         )
     }
 
+    /// The same at the hub of that host name.
+    pub(crate) fn hub_at(host: &str, device_id: &str) -> Self {
+        let user_name = format!("{host}/{device_id}/?api-version=2021-04-12");
+        Self::new(device_id, user_name)
+    }
+
     pub(crate) fn new(client_id: &str, user_name: String) -> Self {
         Self {
             client_id: client_id.to_owned(),
@@ -238,12 +244,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mqtt<S> {
     }
 
     /// Registers as `id` and polls to the end.
-    pub(crate) async fn register(mut self, id: &str) -> Registered {
-        assert_eq!(self.connect(&Connect::dps(id)).await, (0, 0));
+    pub(crate) async fn register(self, id: &str) -> Registered {
+        self.register_as(&Connect::dps(id), "").await
+    }
+
+    /// The same with this CONNECT and this body.
+    pub(crate) async fn register_as(mut self, connect: &Connect, body: &str) -> Registered {
+        assert_eq!(self.connect(connect).await, (0, 0));
         self.subscribe("$dps/registrations/res/#").await;
         let mut topic = "$dps/registrations/PUT/iotdps-register/?$rid=1".to_owned();
         loop {
-            self.publish(&topic, "").await;
+            self.publish(&topic, body).await;
             let answer = self.expect().await;
             let status = status(answer.topic(), "$dps/registrations/res/");
             let body = answer.json();
@@ -276,6 +287,28 @@ impl Registered {
             Some(code) => code.to_string(),
             None => self.body["status"].as_str().unwrap().to_owned(),
         }
+    }
+
+    /// The host name of the hub it was assigned to.
+    pub(crate) fn hub(&self) -> String {
+        let hub = self.body["registrationState"]["assignedHub"].as_str();
+        hub.unwrap_or_else(|| panic!("no hub: {:#}", self.body))
+            .to_owned()
+    }
+
+    /// The id it has there.
+    pub(crate) fn device_id(&self) -> String {
+        let id = self.body["registrationState"]["deviceId"].as_str();
+        id.unwrap_or_else(|| panic!("no device id: {:#}", self.body))
+            .to_owned()
+    }
+
+    /// Number and words of a registration that ended `failed`.
+    pub(crate) fn failure(&self) -> (u64, String) {
+        let state = &self.body["registrationState"];
+        assert_eq!(state["status"], "failed", "{:#}", self.body);
+        let code = state["errorCode"].as_u64().unwrap();
+        (code, state["errorMessage"].as_str().unwrap().to_owned())
     }
 
     pub(crate) fn substatus(&self) -> &str {

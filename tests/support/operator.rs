@@ -81,6 +81,28 @@ impl Lab {
         sas::sign(&resource, UnixTime(self.now() + seconds), &key, None)
     }
 
+    /// The connection string of the owner of the hub at `host`.
+    pub(crate) fn string_of(&self, host: &str) -> String {
+        let all = self.emulator.hub_connection_strings();
+        let found = all.into_iter().find(|(known, _)| known == host);
+        found.unwrap_or_else(|| panic!("no hub {host}")).1
+    }
+
+    /// A call of the service API of the hub at `host`.
+    pub(crate) async fn hub_at(
+        &self,
+        host: &str,
+        method: &'static str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let hub = ConnectionString::parse(&self.string_of(host));
+        let path = format!("{path}?api-version=2021-04-12");
+        let request = Request::new(method, &hub.host, path)
+            .header("Authorization", hub.token(self.now() + 600));
+        self.ask(&completed(request, None, body), None).await
+    }
+
     /// A request to the management API about the CA certificate `name`.
     pub(crate) fn ca_request(&self, method: &'static str, name: &str, what: &str) -> Request {
         let path = format!("{CERTIFICATES}/{name}{what}?api-version=2022-02-05");
@@ -160,16 +182,28 @@ impl Lab {
         };
         let id = primary.or(secondary).unwrap().common_name();
         let slots = json!({ "primary": slot(primary), "secondary": slot(secondary) });
-        let body = json!({
-            "registrationId": id,
-            "attestation": { "type": "x509", "x509": { "clientCertificates": slots } },
-        });
+        let attestation = json!({ "type": "x509", "x509": { "clientCertificates": slots } });
+        self.put_entry(id, json!({ "attestation": attestation }))
+            .await;
+    }
+
+    /// Creates or replaces the individual enrollment of `id` with these members.
+    pub(crate) async fn put_entry(&self, id: &str, mut members: Value) -> Value {
+        members["registrationId"] = id.into();
         let path = format!("/enrollments/{id}");
         let exists = self.dps("GET", &path, None, None).await.status == 200;
         let answer = self
-            .dps("PUT", &path, exists.then_some("*"), Some(body))
+            .dps("PUT", &path, exists.then_some("*"), Some(members))
             .await;
         assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    /// Creates or replaces the individual enrollment of a certificate with these members beside.
+    pub(crate) async fn enroll(&self, credential: &Credential, mut members: Value) -> Value {
+        let slots = json!({ "primary": { "certificate": credential.leaf_pem() } });
+        members["attestation"] = json!({ "type": "x509", "x509": { "clientCertificates": slots } });
+        self.put_entry(credential.common_name(), members).await
     }
 
     /// Registers the device and opens its session.

@@ -36,6 +36,9 @@ pub const HUB_WEIGHT_MIN: u16 = 1;
 /// Largest weight of a linked hub (R-B13).
 pub const HUB_WEIGHT_MAX: u16 = 1000;
 
+/// Longest address of a webhook, in characters. Ours: browsers and proxies agree on it.
+pub const WEBHOOK_URL_LENGTH_MAX: usize = 2048;
+
 /// Most linked hubs (behaviour document H.1).
 pub const LINKED_HUBS_MAX: usize = 50;
 

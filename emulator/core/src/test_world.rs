@@ -11,6 +11,7 @@ use crate::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, Provisioning
 use crate::dps::registration::{
     Assignment, Attempt, Book, Decision, PastAssignment, Refusal, decide,
 };
+use crate::dps::reprovision::DeviceApi;
 use crate::hub::admission::{AdmissionError, Found, PresentedCredential, admit};
 use crate::hub::identity::{DeviceStatus, Identity};
 use crate::id::RegistrationId;
@@ -25,6 +26,7 @@ pub(crate) struct World {
     pub(crate) ca_store: CaStore,
     pub(crate) hubs: LinkedHubs,
     pub(crate) settings: Settings,
+    pub(crate) api: DeviceApi,
     pub(crate) now: UnixTime,
     pub(crate) records: BTreeMap<RegistrationId, PastAssignment>,
     pub(crate) identities: BTreeMap<String, Identity>,
@@ -38,6 +40,7 @@ impl World {
             ca_store,
             hubs: linked(&["h1"]),
             settings: Settings::default(),
+            api: DeviceApi::default(),
             now: NOW,
             records: BTreeMap::new(),
             identities: BTreeMap::new(),
@@ -83,6 +86,7 @@ impl World {
         let attempt = Attempt {
             registration_id: id,
             presented,
+            api: self.api,
         };
         let past = self.records.get(id);
         decide(&attempt, &book, past, &self.hubs, &self.settings, self.now)
@@ -164,7 +168,7 @@ pub(crate) fn told(decision: &Result<Decision, Refusal>) -> String {
             )
         }
         Ok(Decision::Disabled { enrollment }) => format!("disabled {}", enrollment.id),
-        Ok(Decision::Failed(failure)) => format!("failed {}", failure.code),
+        Ok(Decision::Failed { failure, .. }) => format!("failed {}", failure.code),
         Err(refusal) => format!("{} {}", refusal.code(), refusal.rule()),
     }
 }

@@ -70,6 +70,11 @@ pub enum Event {
     /// A bound was reached; what was over it was refused.
     LimitReached { limit: &'static str },
 
+    /// The DPS instance was changed; these are its linked hubs and its default policy from now on.
+    ProvisioningServiceWritten {
+        hubs: Vec<Arc<str>>,
+        allocation_policy: &'static str,
+    },
     /// A DPS CA certificate was added or its content replaced.
     CaCertificateWritten { name: Arc<str>, verified: bool },
     /// Possession of a CA certificate's key was proven.

@@ -2,18 +2,21 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
-use linarite_core::dps::allocation::HubWeight;
+use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::message::MessageSource;
 use linarite_core::id::{HubHostName, IdScope};
 use linarite_core::limits::{EVENT_RETENTION_DAYS_MAX, EVENT_RETENTION_DAYS_MIN, PARTITIONS_MAX};
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, EventsConfig, HubConfig};
-use crate::limits::PARTITION_BYTES_MIN;
+use super::{Config, EventsConfig, HubConfig, WebhookConfig};
+use crate::limits::{PARTITION_BYTES_MIN, WEBHOOK_TIMEOUT_SECONDS_MAX};
 
 /// What is wrong with a configuration file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +36,7 @@ struct RawConfig {
     listen: RawListen,
     dps: RawDps,
     hubs: Option<Spanned<Vec<RawHub>>>,
+    webhook: RawWebhook,
     settings: RawSettings,
 }
 
@@ -52,6 +56,7 @@ struct RawDps {
     name: Option<String>,
     host: Option<Spanned<String>>,
     id_scope: Option<Spanned<String>>,
+    allocation_policy: Option<Spanned<String>>,
     assignment_latency_ms: Option<u32>,
     retry_after_seconds: Option<u32>,
 }
@@ -60,11 +65,20 @@ struct RawDps {
 #[serde(deny_unknown_fields)]
 struct RawHub {
     host: Spanned<String>,
-    weight: Option<Spanned<u16>>,
+    weight: Option<Spanned<i64>>,
+    latency_ms: Option<Spanned<i64>>,
+    apply_allocation_policy: Option<bool>,
     partition_count: Option<Spanned<u16>>,
     retention_days: Option<Spanned<u8>>,
     events_mib: Option<Spanned<u32>>,
     routes: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawWebhook {
+    timeout_seconds: Option<Spanned<i64>>,
+    ca_file: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +118,14 @@ impl Source<'_> {
         }
     }
 
+    /// The key on the line at `at`, if it sets one.
+    fn field_at(&self, at: usize) -> Option<&str> {
+        let before = self.text.get(..at)?;
+        let line = before.rsplit('\n').next()?;
+        let (key, _) = line.split_once('=')?;
+        Some(key.trim())
+    }
+
     fn parse<T, E: std::fmt::Display>(
         &self,
         field: &str,
@@ -127,12 +149,28 @@ impl Source<'_> {
         let problem = format!("{field}: expected {start} to {end}");
         Err(self.error(value.span().start, problem))
     }
+
+    fn number<T, E: std::fmt::Display>(
+        &self,
+        field: &str,
+        value: &Spanned<i64>,
+        read: impl Fn(i64) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        let number = *value.get_ref();
+        read(number).map_err(|error| {
+            let problem = format!("{field}: {error}, not {number}");
+            self.error(value.span().start, problem)
+        })
+    }
 }
 
 pub(super) fn read(file: &str, text: &str) -> Result<Config, ConfigError> {
     let source = Source { file, text };
     let raw: RawConfig = toml::from_str(text).map_err(|error| {
-        source.error(error.span().map_or(0, |span| span.start), error.message())
+        let at = error.span().map_or(0, |span| span.start);
+        let field = source.field_at(at).map(|field| format!("{field}: "));
+        let problem = field.unwrap_or_default() + error.message();
+        source.error(at, problem)
     })?;
     let mut config = Config::developer()
         .map_err(|error| source.error(0, format!("the defaults are wrong: {error}")))?;
@@ -141,6 +179,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Config, ConfigError> {
     if let Some(hubs) = raw.hubs {
         config.hubs = read_hubs(&source, &hubs)?;
     }
+    read_webhook(&source, &raw.webhook, &mut config.webhook)?;
     read_settings(&source, &raw.settings, &mut config)?;
     Ok(config)
 }
@@ -174,6 +213,15 @@ fn read_dps(source: &Source<'_>, raw: RawDps, config: &mut Config) -> Result<(),
     if let Some(scope) = &raw.id_scope {
         config.dps.id_scope = source.parse("dps.id_scope", scope, IdScope::parse)?;
     }
+    if let Some(policy) = &raw.allocation_policy {
+        config.dps.allocation_policy =
+            source.parse("dps.allocation_policy", policy, |text| match text {
+                "geo_latency" => Ok(InstanceAllocationPolicy::GeoLatency),
+                "hashed" => Ok(InstanceAllocationPolicy::Hashed),
+                "static" => Ok(InstanceAllocationPolicy::Static),
+                _ => Err("expected hashed, geo_latency or static (R-B11)"),
+            })?;
+    }
     if let Some(latency) = raw.assignment_latency_ms {
         config.assignment_latency = Duration::from_millis(u64::from(latency));
     }
@@ -197,18 +245,22 @@ fn read_hubs(
             let problem = format!("hubs.host: {host} is there twice");
             return Err(source.error(hub.host.span().start, problem));
         }
-        let weight = match &hub.weight {
-            None => HubWeight::default(),
-            Some(weight) => HubWeight::new(*weight.get_ref()).map_err(|error| {
-                source.error(weight.span().start, format!("hubs.weight: {error}"))
-            })?,
-        };
-        let events = read_events(source, hub)?;
-        read.push(HubConfig {
-            host,
-            weight,
-            events,
-        });
+        let mut config = HubConfig::new(host);
+        if let Some(weight) = &hub.weight {
+            config.weight = source.number("hubs.weight", weight, |number| {
+                let weight = u16::try_from(number).unwrap_or(u16::MAX);
+                HubWeight::new(weight)
+                    .map_err(|error| format!("expected {} to {}", error.min, error.max))
+            })?;
+        }
+        if let Some(latency) = &hub.latency_ms {
+            config.latency_ms = Some(source.number("hubs.latency_ms", latency, |number| {
+                u32::try_from(number).map_err(|_| format!("expected 0 to {}", u32::MAX))
+            })?);
+        }
+        config.apply_allocation_policy = hub.apply_allocation_policy.unwrap_or(true);
+        config.events = read_events(source, hub)?;
+        read.push(config);
     }
     Ok(read)
 }
@@ -244,6 +296,41 @@ fn read_events(source: &Source<'_>, hub: &RawHub) -> Result<EventsConfig, Config
         }
     }
     Ok(events)
+}
+
+fn read_webhook(
+    source: &Source<'_>,
+    raw: &RawWebhook,
+    webhook: &mut WebhookConfig,
+) -> Result<(), ConfigError> {
+    if let Some(seconds) = &raw.timeout_seconds {
+        let max = WEBHOOK_TIMEOUT_SECONDS_MAX;
+        let seconds = source.number("webhook.timeout_seconds", seconds, |number| {
+            let seconds = u64::try_from(number).ok();
+            let within = seconds.filter(|seconds| (1..=max).contains(seconds));
+            within.ok_or_else(|| format!("expected 1 to {max}"))
+        })?;
+        webhook.timeout = Duration::from_secs(seconds);
+    }
+    if let Some(path) = &raw.ca_file {
+        let beside = Path::new(source.file).parent().unwrap_or(Path::new(""));
+        webhook.extra_ca = source.parse("webhook.ca_file", path, |path| {
+            read_certificates(&beside.join(path))
+        })?;
+    }
+    Ok(())
+}
+
+/// The certificates of a PEM file, at least one, as DER.
+fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let name = path.display();
+    let text = std::fs::read(path).map_err(|error| format!("{name} is not readable: {error}"))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let certificates = certificates.map_err(|error| format!("{name} is no PEM file: {error}"))?;
+    if certificates.is_empty() {
+        return Err(format!("{name} holds no certificate"));
+    }
+    Ok(certificates.iter().map(|der| der.to_vec()).collect())
 }
 
 fn read_settings(
@@ -332,10 +419,27 @@ mod tests {
         assert_eq!(config.hubs[0].events, expected);
     }
 
+    /// R-B11, R-B12, R-B13.
+    #[test]
+    fn hubs_are_linked_as_the_file_says() {
+        let text = "[dps]\nallocation_policy = \"geo_latency\"\n\
+                    [[hubs]]\nhost = \"a.test\"\nweight = 1000\nlatency_ms = 20\n\
+                    [[hubs]]\nhost = \"b.test\"\napply_allocation_policy = false\n";
+        let config = read("linarite.toml", text).unwrap();
+        let policy = config.dps.allocation_policy;
+        assert_eq!(policy, InstanceAllocationPolicy::GeoLatency);
+        let hubs = config.hubs.iter().map(|hub| {
+            let applies = hub.apply_allocation_policy;
+            (hub.host.as_str(), hub.weight.get(), hub.latency_ms, applies)
+        });
+        let expected = [("a.test", 1000, Some(20), true), ("b.test", 1, None, false)];
+        assert_eq!(hubs.collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn problems_name_file_line_and_field() {
         let table = [
-            ("[listen]\nmqtt = 70000\n", 2, "u16"),
+            ("[listen]\nmqtt = 70000\n", 2, "mqtt: invalid value"),
             ("[listen]\naddress = \"here\"\n", 2, "listen.address"),
             ("\n[dsp]\n", 2, "dsp"),
             ("hubs = []\n", 1, "hubs: expected at least one"),
@@ -348,6 +452,36 @@ mod tests {
                 "[[hubs]]\nhost = \"a.test\"\n[[hubs]]\nhost = \"A.test\"\n",
                 4,
                 "twice",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\nweight = 70000\n",
+                3,
+                "hubs.weight: expected 1 to 1000, not 70000",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\nlatency_ms = -1\n",
+                3,
+                "hubs.latency_ms: expected 0 to",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\nlatency_ms = \"near\"\n",
+                3,
+                "latency_ms: invalid type",
+            ),
+            (
+                "[dps]\n\nallocation_policy = \"custom\"\n",
+                3,
+                "dps.allocation_policy: expected hashed",
+            ),
+            (
+                "[webhook]\ntimeout_seconds = 0\n",
+                2,
+                "webhook.timeout_seconds: expected 1 to",
+            ),
+            (
+                "[webhook]\nca_file = \"no-such-folder/ca.pem\"\n",
+                2,
+                "webhook.ca_file: no-such-folder/ca.pem is not readable",
             ),
             (
                 "[settings]\nhub_thumbprints = \"both\"\n",

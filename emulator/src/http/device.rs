@@ -10,15 +10,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use bytes::Bytes;
+use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::sas::SharedAccessSignature;
 
 use super::answer::{Answered, Api, Refusal, header, host, ok};
 use crate::error::ServiceError;
 use crate::limits::DPS_MESSAGE_BYTES_MAX;
 use crate::service::Services;
-use crate::service::register::Shown;
+use crate::service::register::{Asked, Shown};
 use crate::tls::peer::PeerIdentity;
 use crate::wire::dps::{self, Answer};
+use crate::wire::version::ApiVersion;
 
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
@@ -35,13 +37,18 @@ async fn register(
     State(services): State<Arc<Services>>,
     Extension(peer): Extension<PeerIdentity>,
     Path((id_scope, id)): Path<(String, String)>,
+    Extension(version): Extension<ApiVersion>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
     let refuse = Refusal::new(Api::Dps, &services);
     let shown = shown(&services, &id_scope, &headers, peer).map_err(&refuse)?;
     check_body(&body, &id).map_err(&refuse)?;
-    let begun = services.register.begin(&id, &shown).map_err(&refuse)?;
+    let asked = Asked {
+        shown,
+        api: DeviceApi::of_version(Some(&version.to_string())),
+    };
+    let begun = services.register.begin(&id, asked).map_err(&refuse)?;
     let location = format!(
         "https://{}/{id_scope}/registrations/{id}/operations/{}",
         host(&headers),

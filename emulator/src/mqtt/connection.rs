@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::codec::{Codec, Malformed};
-use super::dps::DpsSession;
+use super::dps::{DpsSession, Named};
 use super::hub::HubSession;
 use super::outbox::Outbox;
 use super::topic::UserName;
@@ -165,9 +165,14 @@ fn open(
         Some(UserName::Dps {
             id_scope,
             registration_id,
+            api_version,
         }) => {
-            let session =
-                DpsSession::open(connect, id_scope, registration_id, peer, services, out)?;
+            let named = Named {
+                id_scope,
+                registration_id,
+                api_version,
+            };
+            let session = DpsSession::open(connect, &named, peer, services, out)?;
             Ok(Session::Dps(Box::new(session)))
         }
         Some(UserName::Hub {

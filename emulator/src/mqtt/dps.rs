@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::hub::session::silence_allowed_ms;
 use linarite_core::sas::SharedAccessSignature;
 use linarite_env::event::Reason;
@@ -19,15 +20,24 @@ use super::topic::{DPS_RESPONSES, DpsPublish, dps_response};
 use crate::error::ServiceError;
 use crate::limits::FILTERS_PER_SUBSCRIBE_MAX;
 use crate::service::Services;
-use crate::service::register::Shown;
+use crate::service::register::{Asked, Shown};
 use crate::tls::peer::PeerIdentity;
 use crate::wire::dps::{self as body, Answer};
+
+/// What a CONNECT to DPS names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) id_scope: &'a str,
+    pub(super) registration_id: &'a str,
+    pub(super) api_version: Option<&'a str>,
+}
 
 /// A session at DPS.
 pub(crate) struct DpsSession {
     services: Arc<Services>,
     registration_id: Arc<str>,
     shown: Shown,
+    api: DeviceApi,
     keep_alive: Duration,
     /// At which QoS answers are wanted; `None` before the subscription.
     answers: Option<QoS>,
@@ -37,12 +47,16 @@ impl DpsSession {
     /// Opens a session and writes its CONNACK.
     pub(super) fn open(
         connect: &Connect,
-        id_scope: &str,
-        registration_id: &str,
+        named: &Named<'_>,
         peer: PeerIdentity,
         services: &Arc<Services>,
         out: &mut Outbox,
     ) -> Result<Self, Refused> {
+        let Named {
+            id_scope,
+            registration_id,
+            api_version,
+        } = *named;
         let expected = services.config.dps.id_scope.as_str();
         if id_scope != expected {
             let text = format!("id scope {id_scope} is not served here; expected {expected}");
@@ -71,6 +85,7 @@ impl DpsSession {
             services: Arc::clone(services),
             registration_id: registration_id.into(),
             shown,
+            api: DeviceApi::of_version(api_version),
             keep_alive: session_silence(connect.keep_alive),
             answers: None,
         })
@@ -151,8 +166,12 @@ impl DpsSession {
         let register = &self.services.register;
         match request {
             DpsPublish::Register { rid } => {
+                let asked = || Asked {
+                    shown: self.shown.clone(),
+                    api: self.api,
+                };
                 let begun = body::check_register_body(payload, id)
-                    .and_then(|()| register.begin(id, &self.shown));
+                    .and_then(|()| register.begin(id, asked()));
                 (rid, begun.map(|begun| body::assigning(&begun)))
             }
             DpsPublish::OperationStatus { rid, operation_id } => {

@@ -168,6 +168,7 @@ pub(crate) enum UserName<'a> {
     Dps {
         id_scope: &'a str,
         registration_id: &'a str,
+        api_version: Option<&'a str>,
     },
     /// `{hub}/{device}/?api-version=…`.
     Hub {
@@ -182,14 +183,14 @@ impl<'a> UserName<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         match parts[..] {
-            [id_scope, "registrations", registration_id, ref query @ ..]
-                if query
-                    .first()
-                    .is_some_and(|query| query.contains("api-version=")) =>
+            [id_scope, "registrations", registration_id, query, ..]
+                if query.contains("api-version=") =>
             {
+                let query = query.strip_prefix('?').unwrap_or(query);
                 Some(Self::Dps {
                     id_scope,
                     registration_id,
+                    api_version: query_value(query, "api-version"),
                 })
             }
             [hub, device_id, query] | [hub, device_id, query, ..]
@@ -445,6 +446,7 @@ mod tests {
         let dps = Some(UserName::Dps {
             id_scope: "0ne1",
             registration_id: "d",
+            api_version: Some("2019-03-31"),
         });
         let table = [
             (

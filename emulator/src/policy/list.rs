@@ -3,6 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use linarite_core::sas::SharedAccessSignature;
+use linarite_core::secret::SymmetricKey;
 use linarite_core::time::UnixTime;
 
 use super::{Policy, Right, Rights};
@@ -49,6 +50,14 @@ impl Policies {
                 .iter()
                 .find(|policy| *policy.name == *name)
                 .cloned()
+        })
+    }
+
+    /// Whether `key` is one of the keys of policy `name`, and the policy has every right `needed`.
+    #[must_use]
+    pub fn grants(&self, name: &str, key: &SymmetricKey, needed: &[Right]) -> bool {
+        self.find(name).is_some_and(|policy| {
+            policy.keys().contains(&key) && needed.iter().all(|right| policy.rights.hold(*right))
         })
     }
 
@@ -177,6 +186,23 @@ mod tests {
         for header in refused {
             let answer = authorize(header.as_deref(), "hub.test");
             assert_eq!(answer, Err(401), "{header:?}");
+        }
+    }
+
+    /// A.5, 400209.
+    #[test]
+    fn a_policy_grants_what_it_holds_to_who_has_its_key() {
+        use Right::{RegistryWrite, ServiceConnect};
+        let policies = Policies::hub();
+        let keys = |name: &str| policies.find(name).unwrap().keys().map(Clone::clone);
+        let needed = [RegistryWrite, ServiceConnect];
+        for key in keys("iothubowner") {
+            assert!(policies.grants("iothubowner", &key, &needed));
+            assert!(!policies.grants("service", &key, &[ServiceConnect]));
+            assert!(!policies.grants("nobody", &key, &[]));
+        }
+        for name in ["service", "registryReadWrite"] {
+            assert!(!policies.grants(name, &keys(name)[0], &needed), "{name}");
         }
     }
 

@@ -17,6 +17,8 @@ use crate::store::events::EventLog;
 pub(crate) struct Hub {
     pub(crate) host: HubHostName,
     pub(crate) policy: Policies,
+    /// How far it is, for the policy of lowest latency (R-B13).
+    pub(crate) latency_ms: Option<u32>,
     pub(super) env: Env,
     pub(super) settings: Settings,
     pub(super) names: Arc<Names>,
@@ -34,6 +36,7 @@ impl Hub {
             policy: Policies::hub(),
             name: config.host.as_str().into(),
             host: config.host.clone(),
+            latency_ms: config.latency_ms,
             events: Arc::new(EventLog::new(&config.events, env.clock.clone())),
             env,
             settings,

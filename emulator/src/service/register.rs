@@ -8,20 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linarite_core::certificate::Chain;
-use linarite_core::dps::allocation::{LinkedHub, LinkedHubs};
 use linarite_core::dps::attestation::PresentedAttestation;
 use linarite_core::dps::enrollment::Slot;
 use linarite_core::dps::registration::{
     Assignment, Attempt, Book as BookView, Decision, EnrollmentRef, PastAssignment, decide,
 };
+use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::id::{EnrollmentGroupId, HubHostName, IdScope, RegistrationId};
 use linarite_core::sas::SharedAccessSignature;
 use linarite_core::settings::Settings;
+use linarite_core::time::UnixTime;
 use linarite_env::event::{Fingerprint, Reason, SlotName};
 use linarite_env::{Env, Event};
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
+use super::links::Links;
 use crate::config::Config;
 use crate::error::ServiceError;
 use crate::limits::REGISTRATIONS_MAX;
@@ -64,6 +66,13 @@ impl Shown {
     }
 }
 
+/// What a device asks with, beside its id.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) shown: Shown,
+    pub(crate) api: DeviceApi,
+}
+
 /// A registration that was accepted and is under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Begun {
@@ -91,7 +100,7 @@ struct Inner {
     names: Arc<Names>,
     book: Arc<Book>,
     hubs: Arc<[Arc<Hub>]>,
-    linked: LinkedHubs,
+    links: Arc<Links>,
     settings: Settings,
     id_scope: IdScope,
     latency: Duration,
@@ -107,23 +116,15 @@ impl Register {
         names: &Arc<Names>,
         book: &Arc<Book>,
         hubs: &Arc<[Arc<Hub>]>,
+        links: &Arc<Links>,
         tasks: &TaskTracker,
     ) -> Self {
-        let linked = config.hubs.iter().map(|hub| LinkedHub {
-            name: hub.host.clone(),
-            weight: hub.weight,
-            apply_allocation_policy: true,
-            latency_ms: None,
-        });
         Self(Arc::new(Inner {
             env: env.clone(),
             names: Arc::clone(names),
             book: Arc::clone(book),
             hubs: Arc::clone(hubs),
-            linked: LinkedHubs {
-                hubs: linked.collect(),
-                ..LinkedHubs::default()
-            },
+            links: Arc::clone(links),
             settings: config.settings,
             id_scope: config.dps.id_scope.clone(),
             latency: config.assignment_latency,
@@ -137,28 +138,30 @@ impl Register {
     ///
     /// # Errors
     /// What the rules refuse, 409203 while another operation of the id runs (R-B8).
-    pub(crate) fn begin(&self, id: &str, shown: &Shown) -> Result<Begun, ServiceError> {
-        let judged = self.judge(id, shown);
-        let (id, decision) = judged.inspect_err(|error| {
+    pub(crate) fn begin(&self, id: &str, asked: Asked) -> Result<Begun, ServiceError> {
+        let now = self.0.env.clock.now();
+        let judged = self.judge(id, &asked.shown, asked.api, now);
+        let judged = judged.inspect_err(|error| {
             self.0.env.events.emit(Event::RegistrationRefused {
                 registration_id: id.into(),
-                presented: shown.fingerprint(),
+                presented: asked.shown.fingerprint(),
                 reason: error.reason(),
             });
         })?;
-        let operation_id = self.start(&id, shown)?;
+        let (id, decision) = judged;
+        let operation_id = self.start(&id, &asked.shown)?;
         self.0.env.events.emit(Event::RegistrationAccepted {
             registration_id: id.as_str().into(),
-            presented: shown.fingerprint(),
+            presented: asked.shown.fingerprint(),
         });
         let begun = self.begun(&id, &operation_id);
-        let (service, shown, latency) = (self.clone(), shown.clone(), self.0.latency);
+        let (service, latency) = (self.clone(), self.0.latency);
         if latency.is_zero() {
-            service.carry_out(&id, &operation_id, decision, &shown);
+            service.carry_out(&id, &operation_id, decision, &asked.shown);
         } else {
             self.0.tasks.spawn(async move {
                 tokio::time::sleep(latency).await;
-                service.carry_out(&id, &operation_id, decision, &shown);
+                service.carry_out(&id, &operation_id, decision, &asked.shown);
             });
         }
         Ok(begun)
@@ -202,8 +205,9 @@ impl Register {
         id: &str,
         shown: &Shown,
     ) -> Result<RegistrationRecord, ServiceError> {
-        let (id, _) = self.judge(id, shown)?;
-        self.record(&id)
+        let now = self.0.env.clock.now();
+        let judged = self.judge(id, shown, DeviceApi::default(), now)?;
+        self.record(&judged.0)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Registration"))
     }
 
@@ -263,14 +267,22 @@ impl Register {
     ) -> Result<(), ServiceError> {
         match shown {
             Shown::Token(_) if operation.presented.is_none() => {
-                self.judge(id.as_str(), shown).map(|_| ())
+                let (api, now) = (DeviceApi::default(), self.0.env.clock.now());
+                self.judge(id.as_str(), shown, api, now).map(|_| ())
             }
             Shown::Certificate(_) if operation.presented == shown.fingerprint() => Ok(()),
             Shown::Certificate(_) | Shown::Token(_) | Shown::Nothing => Err(unauthorized("R-A30")),
         }
     }
 
-    fn judge(&self, id: &str, shown: &Shown) -> Result<(RegistrationId, Decision), ServiceError> {
+    /// Judges by the entries and hubs of this moment what was shown at `now`.
+    fn judge(
+        &self,
+        id: &str,
+        shown: &Shown,
+        api: DeviceApi,
+        now: UnixTime,
+    ) -> Result<(RegistrationId, Decision), ServiceError> {
         let id = parse_id(id)?;
         let inner = &*self.0;
         inner.check_scope(shown)?;
@@ -281,36 +293,24 @@ impl Register {
             groups: &snapshot.groups,
             ca_store: &snapshot.ca_store,
         };
-        let past = self.record(&id).and_then(|record| match record.status {
-            RegistrationStatus::Assigned { hub, device_id, .. } => {
-                Some(PastAssignment { hub, device_id })
-            }
-            RegistrationStatus::Disabled | RegistrationStatus::Failed { .. } => None,
-        });
+        let hubs = inner.links.current().hubs();
+        let past = self.record(&id).and_then(|record| record.assigned);
         let attempt = Attempt {
             registration_id: &id,
             presented: shown.as_presented(),
+            api,
         };
-        let now = inner.env.clock.now();
-        let decision = decide(
-            &attempt,
-            &view,
-            past.as_ref(),
-            &inner.linked,
-            &inner.settings,
-            now,
-        );
-        match decision {
-            Ok(decision) => Ok((id, decision)),
-            Err(refusal) => {
-                tracing::info!(
-                    registration_id = id.as_str(),
-                    rule = refusal.rule(),
-                    "{refusal}"
-                );
-                Err(ServiceError::from(&refusal))
-            }
-        }
+        let settings = &inner.settings;
+        let decision = decide(&attempt, &view, past.as_ref(), &hubs, settings, now);
+        let decision = decision.map_err(|refusal| {
+            tracing::info!(
+                registration_id = id.as_str(),
+                rule = refusal.rule(),
+                "{refusal}"
+            );
+            ServiceError::from(&refusal)
+        })?;
+        Ok((id, decision))
     }
 
     fn start(&self, id: &RegistrationId, shown: &Shown) -> Result<String, ServiceError> {
@@ -369,11 +369,19 @@ impl Register {
                 group = group_of(&enrollment);
                 RegistrationStatus::Disabled
             }
-            Decision::Failed(failure) => RegistrationStatus::Failed {
-                code: failure.code,
-                text: failure.text,
-            },
+            Decision::Failed {
+                enrollment,
+                failure,
+            } => {
+                group = group_of(&enrollment);
+                RegistrationStatus::Failed {
+                    rule: failure.rule,
+                    code: failure.code,
+                    text: failure.text,
+                }
+            }
             Decision::Ask(_) => RegistrationStatus::Failed {
+                rule: "R-B16",
                 code: 400_208,
                 text: "custom allocation webhooks are not emulated".to_owned(),
             },
@@ -387,6 +395,7 @@ impl Register {
         let Some(hub) = find(&assignment.hub) else {
             let text = format!("hub {} is not linked", assignment.hub);
             return RegistrationStatus::Failed {
+                rule: "R-B14",
                 code: 400_208,
                 text,
             };
@@ -396,6 +405,7 @@ impl Register {
             hub: assignment.hub.clone(),
             device_id: assignment.device_id.clone(),
             substatus: assignment.substatus,
+            payload: assignment.payload.clone().map(Arc::new),
         }
     }
 
@@ -411,6 +421,15 @@ impl Register {
         let etag = self.0.names.etag();
         self.0.registrations.change(id, |registration| {
             let before = registration.record.as_ref();
+            let assigned = match status {
+                RegistrationStatus::Assigned { hub, device_id, .. } => Some(PastAssignment {
+                    hub: hub.clone(),
+                    device_id: device_id.clone(),
+                }),
+                RegistrationStatus::Disabled | RegistrationStatus::Failed { .. } => {
+                    before.and_then(|record| record.assigned.clone())
+                }
+            };
             let record = RegistrationRecord {
                 registration_id: before
                     .map_or_else(|| id.clone(), |record| record.registration_id.clone()),
@@ -420,6 +439,7 @@ impl Register {
                 status: status.clone(),
                 mechanism: shown.mechanism(),
                 group,
+                assigned,
             };
             if let Some(operation) = &mut registration.operation
                 && operation.id == operation_id
@@ -456,8 +476,8 @@ impl Register {
                 }),
                 presented: shown.fingerprint(),
             },
-            (RegistrationStatus::Failed { code, text }, _) => {
-                ended("failed", "R-B14", *code, text.clone())
+            (RegistrationStatus::Failed { rule, code, text }, _) => {
+                ended("failed", *rule, *code, text.clone())
             }
             (RegistrationStatus::Disabled | RegistrationStatus::Assigned { .. }, _) => ended(
                 "disabled",

@@ -1,11 +1,10 @@
-//! The identity registry of a hub: what operators and DPS write there (behaviour B.3, F.2, G.1).
+//! The identity registry of a hub: what operators write there (behaviour F.2, G.1).
 
 use linarite_core::certificate::Thumbprint;
-use linarite_core::dps::registration::{Assignment, DataAction};
 use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus, Identity};
 use linarite_core::hub::session;
 use linarite_core::hub::twin::DeviceTwin;
-use linarite_core::id::{DeviceId, HubHostName, IdentityId, Precondition};
+use linarite_core::id::{DeviceId, IdentityId, Precondition};
 use linarite_env::event::{Fingerprint, Reason};
 use linarite_env::{Event, UnixMillis};
 
@@ -159,90 +158,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Writes what DPS decided: identity first, then twin, then the old hub's identity away.
-    pub(crate) fn provision<'a>(
+    pub(super) fn new_identity(
         &self,
-        assignment: &Assignment,
-        presented: Option<Fingerprint>,
-        find: impl Fn(&HubHostName) -> Option<&'a std::sync::Arc<Hub>>,
-    ) {
-        let moved_from = match &assignment.data {
-            DataAction::MigrateFrom(old) | DataAction::ResetFrom(old) => find(old),
-            DataAction::Create | DataAction::KeepOnSameHub | DataAction::ResetOnSameHub => None,
-        };
-        let twin = self.twin_for(assignment, moved_from.map(|hub| &**hub));
-        self.write_provisioned(assignment, twin, presented);
-        if let Some(old) = moved_from {
-            // R-C8: the move costs the old hub's session, queue and identity.
-            let _ = old.delete_identity(&(&assignment.device_id).into(), &Precondition::None);
-        }
-    }
-
-    /// The twin a provisioned device starts with, unless it keeps the one it has.
-    fn twin_for(&self, assignment: &Assignment, old: Option<&Hub>) -> DeviceTwin {
-        let now = rfc3339(self.env.clock.now_ms());
-        if let (DataAction::MigrateFrom(_), Some(old)) = (&assignment.data, old)
-            && let Some(twin) = old
-                .devices
-                .read(&(&assignment.device_id).into(), |held| held.twin.clone())
-        {
-            return twin;
-        }
-        let initial = assignment.initial_twin.as_ref();
-        initial
-            .and_then(|initial| DeviceTwin::from_initial(initial, &now).ok())
-            .unwrap_or_else(|| DeviceTwin::new(&now))
-    }
-
-    fn write_provisioned(
-        &self,
-        assignment: &Assignment,
+        id: &IdentityId,
+        draft: IdentityDraft,
         twin: DeviceTwin,
-        presented: Option<Fingerprint>,
-    ) {
-        let id = &IdentityId::from(&assignment.device_id);
-        let now = self.env.clock.now_ms();
-        let draft = IdentityDraft {
-            status: DeviceStatus::Enabled,
-            status_reason: None,
-            authentication: assignment.authentication.clone(),
-            iot_edge: assignment.iot_edge,
-            managed_by: None,
-        };
-        let mut ended = None;
-        let written = self.devices.place(id, |spot| match spot.registered {
-            // R-C4, R-B25: an identity that is there keeps its twin and generation; only its
-            // credentials change, unless the policy resets it (R-C5).
-            Some(held) => {
-                let before = held.identity.clone();
-                if assignment.updates_credentials {
-                    held.identity.authentication = draft.authentication;
-                }
-                held.identity.etag = self.names.etag();
-                if assignment.data == DataAction::ResetOnSameHub {
-                    held.twin = twin;
-                    held.twin_etag = self.names.etag();
-                }
-                ended = self.ended_session(&before, held);
-                (Place::Keep, (held.identity.clone(), false))
-            }
-            None => {
-                let mut held = self.new_identity(id, draft, twin);
-                held.identity.status_updated_ms = Some(now.0);
-                let identity = held.identity.clone();
-                (Place::Put(Box::new(held)), (identity, true))
-            }
-        });
-        // Only a module's place can be missing.
-        let Ok((identity, created)) = written else {
-            return;
-        };
-        tracing::debug!(device_id = id.as_str(), ?presented, created, "provisioned");
-        self.tell_written(&identity, created);
-        self.end_sessions(ended);
-    }
-
-    fn new_identity(&self, id: &IdentityId, draft: IdentityDraft, twin: DeviceTwin) -> Registered {
+    ) -> Registered {
         let identity = Identity {
             id: id.clone(),
             generation_id: self.names.generation_id(),
@@ -271,7 +192,7 @@ impl Hub {
     }
 
     /// Takes the session away that does not survive the change, with the rule and the reason.
-    fn ended_session(&self, before: &Identity, held: &mut Registered) -> Option<Ended> {
+    pub(super) fn ended_session(&self, before: &Identity, held: &mut Registered) -> Option<Ended> {
         let cut = session::cut(before, &held.identity, &self.settings)?;
         let live = held.live.take()?;
         Some((live, cut.rule(), cut.reason()))
@@ -291,7 +212,7 @@ impl Hub {
         }
     }
 
-    fn end_sessions(&self, ended: impl IntoIterator<Item = Ended>) {
+    pub(super) fn end_sessions(&self, ended: impl IntoIterator<Item = Ended>) {
         for (session, rule, why) in ended {
             let reason = Reason {
                 rule,
@@ -303,7 +224,7 @@ impl Hub {
         }
     }
 
-    fn tell_written(&self, identity: &Identity, created: bool) {
+    pub(super) fn tell_written(&self, identity: &Identity, created: bool) {
         let (hub, device_id) = (self.name(), identity.id.text());
         let thumbprints = thumbprints(&identity.authentication);
         let enabled = identity.status == DeviceStatus::Enabled;

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
+use linarite_core::dps::registration::PastAssignment;
 use linarite_core::dps::reprovision::RegistrationSubstatus;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_env::UnixMillis;
 use linarite_env::event::Fingerprint;
+use serde_json::Value;
 
 use super::page::Page;
 
@@ -20,9 +22,12 @@ pub(crate) enum RegistrationStatus {
         hub: HubHostName,
         device_id: DeviceId,
         substatus: RegistrationSubstatus,
+        /// A webhook's word to the device (R-B17).
+        payload: Option<Arc<Value>>,
     },
     Disabled,
     Failed {
+        rule: &'static str,
         code: u32,
         text: String,
     },
@@ -46,6 +51,9 @@ pub(crate) struct RegistrationRecord {
     pub(crate) status: RegistrationStatus,
     pub(crate) mechanism: Mechanism,
     pub(crate) group: Option<EnrollmentGroupId>,
+    /// Where the device was last assigned. A later failure does not take it away: the identity
+    /// is still there, and the next assignment is to move it rather than make a second one.
+    pub(crate) assigned: Option<PastAssignment>,
 }
 
 /// An operation, kept until the next one of the same registration.

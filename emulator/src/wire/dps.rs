@@ -137,11 +137,19 @@ fn common_state(record: &RegistrationRecord) -> Map<String, Value> {
     put("status", status_name(&record.status).into());
     put("etag", registration_etag(record).into());
     match &record.status {
-        RegistrationStatus::Assigned { hub, device_id, .. } => {
+        RegistrationStatus::Assigned {
+            hub,
+            device_id,
+            payload,
+            ..
+        } => {
             put("assignedHub", hub.as_str().into());
             put("deviceId", device_id.as_str().into());
+            if let Some(payload) = payload {
+                put("payload", Value::clone(payload));
+            }
         }
-        RegistrationStatus::Failed { code, text } => {
+        RegistrationStatus::Failed { code, text, .. } => {
             put("errorCode", (*code).into());
             put("errorMessage", text.as_str().into());
         }

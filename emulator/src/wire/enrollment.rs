@@ -1,5 +1,6 @@
 //! Enrollments and groups as the DPS service API spells them (ENDPOINTS 2, behaviour F.1).
 
+mod allocation;
 pub(crate) mod attestation;
 pub(crate) mod bulk;
 pub(crate) mod query;
@@ -10,6 +11,7 @@ use linarite_core::dps::enrollment::{
 };
 use linarite_core::dps::reprovision::ReprovisionPolicy;
 use linarite_core::dps::upload::Holder;
+use linarite_core::hub::twin::TwinSection;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
@@ -77,7 +79,7 @@ struct Common {
     iot_edge: bool,
     initial_twin: Option<InitialTwin>,
     provisioning_status: ProvisioningStatus,
-    reprovision_policy: ReprovisionPolicy,
+    reprovision_policy: Option<ReprovisionPolicy>,
     allocation: Option<AllocationPolicy>,
     iot_hubs: Vec<HubHostName>,
 }
@@ -95,7 +97,7 @@ pub(crate) fn read_individual(
         .only(&REGISTRATION_STATE)?;
     let held = before.map(|entry| &entry.attestation);
     let mechanism = attestation::read(&body, Holder::Individual(id), held, &stamp)?;
-    let common = read_common(&body)?;
+    let common = read_common(&body, before.and_then(|entry| entry.allocation.as_ref()))?;
     let mut entry = IndividualEnrollment::new(id.clone(), mechanism, stamp.etag, stamp.updated_ms)
         .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
     entry.device_id = match body.text("deviceId")? {
@@ -126,7 +128,7 @@ pub(crate) fn read_group(
     check_id(&body, "enrollmentGroupId", id.as_str())?;
     let held = before.map(|entry| &entry.attestation);
     let mechanism = attestation::read(&body, Holder::Group, held, &stamp)?;
-    let common = read_common(&body)?;
+    let common = read_common(&body, before.and_then(|entry| entry.allocation.as_ref()))?;
     let mut entry = EnrollmentGroup::new(id.clone(), mechanism, stamp.etag, stamp.updated_ms)
         .map_err(|error| ServiceError::invalid(format!("attestation: {error}")))?;
     entry.iot_edge = common.iot_edge;
@@ -147,7 +149,7 @@ fn check_id(body: &Reader<'_>, name: &str, id: &str) -> Result<(), ServiceError>
     }
 }
 
-fn read_common(body: &Reader<'_>) -> Result<Common, ServiceError> {
+fn read_common(body: &Reader<'_>, held: Option<&AllocationPolicy>) -> Result<Common, ServiceError> {
     let provisioning_status = match body.text("provisioningStatus")? {
         None | Some("enabled") => ProvisioningStatus::Enabled,
         Some("disabled") => ProvisioningStatus::Disabled,
@@ -160,6 +162,7 @@ fn read_common(body: &Reader<'_>) -> Result<Common, ServiceError> {
         .object("reprovisionPolicy")?
         .only(&["migrateDeviceData", "updateHubAssignment"])?;
     let default = ReprovisionPolicy::default();
+    // One that is absent is remembered as absent: old clients tell the difference (R-C7).
     let reprovision_policy = ReprovisionPolicy {
         update_hub_assignment: reprovision
             .flag("updateHubAssignment")?
@@ -186,8 +189,8 @@ fn read_common(body: &Reader<'_>) -> Result<Common, ServiceError> {
             .unwrap_or(false),
         initial_twin: read_initial_twin(body)?,
         provisioning_status,
-        reprovision_policy,
-        allocation: read_allocation(body)?,
+        reprovision_policy: reprovision.is_present().then_some(reprovision_policy),
+        allocation: allocation::read(body, held)?,
         iot_hubs,
     })
 }
@@ -206,26 +209,14 @@ fn read_initial_twin(body: &Reader<'_>) -> Result<Option<InitialTwin>, ServiceEr
         }
         value
     };
-    Ok(Some(InitialTwin {
-        tags: section(twin.value("tags")),
-        desired: section(properties.value("desired")),
-    }))
-}
-
-fn read_allocation(body: &Reader<'_>) -> Result<Option<AllocationPolicy>, ServiceError> {
-    body.object("customAllocationDefinition")?
-        .only(&["apiVersion", "webhookUrl"])?;
-    match body.text("allocationPolicy")? {
-        None => Ok(None),
-        Some("hashed") => Ok(Some(AllocationPolicy::Hashed)),
-        Some("static") => Ok(Some(AllocationPolicy::Static)),
-        Some("geoLatency") => Ok(Some(AllocationPolicy::GeoLatency)),
-        Some("custom") => Err(ServiceError::not_emulated("custom allocation webhooks")),
-        Some(_) => Err(body.wrong(
-            "allocationPolicy",
-            "expected hashed, geoLatency, static or custom",
-        )),
-    }
+    let initial = InitialTwin::new(
+        &section(twin.value("tags")),
+        &section(properties.value("desired")),
+    );
+    initial.map(Some).map_err(|error| match error.section {
+        TwinSection::Tags => twin.wrong("tags", error),
+        TwinSection::Desired | TwinSection::Reported => properties.wrong("desired", error),
+    })
 }
 
 /// An individual enrollment as the service shows it: without certificates and keys (R-F5).
@@ -271,7 +262,7 @@ fn common(entry: &Enrollment<'_>) -> Map<String, Value> {
     if let Some(twin) = entry.initial_twin() {
         put(
             "initialTwin",
-            json!({ "tags": twin.tags, "properties": { "desired": twin.desired } }),
+            json!({ "tags": twin.tags(), "properties": { "desired": twin.desired() } }),
         );
     }
     put(
@@ -281,7 +272,7 @@ fn common(entry: &Enrollment<'_>) -> Map<String, Value> {
             ProvisioningStatus::Disabled => "disabled".into(),
         },
     );
-    let policy = entry.reprovision_policy();
+    let policy = entry.reprovision_policy().unwrap_or_default();
     put(
         "reprovisionPolicy",
         json!({
@@ -289,21 +280,12 @@ fn common(entry: &Enrollment<'_>) -> Map<String, Value> {
             "migrateDeviceData": policy.migrate_device_data,
         }),
     );
-    if let Some(policy) = entry.allocation() {
-        put("allocationPolicy", allocation_name(policy).into());
+    for (name, value) in allocation::members(entry.allocation().as_ref()) {
+        put(name, value);
     }
     if !entry.iot_hubs().is_empty() {
         let hubs: Vec<&str> = entry.iot_hubs().iter().map(HubHostName::as_str).collect();
         put("iotHubs", hubs.into());
     }
     body
-}
-
-fn allocation_name(policy: &AllocationPolicy) -> &'static str {
-    match policy {
-        AllocationPolicy::Custom(_) => "custom",
-        AllocationPolicy::GeoLatency => "geoLatency",
-        AllocationPolicy::Hashed => "hashed",
-        AllocationPolicy::Static => "static",
-    }
 }

@@ -1,6 +1,7 @@
 //! CA certificates as the management API spells them (ENDPOINTS 5, behaviour D).
 
 pub(crate) mod instance;
+mod links;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -154,6 +154,14 @@ impl<'a> Reader<'a> {
         items.map(reader).collect::<Result<_, _>>().map(Some)
     }
 
+    /// The names of the members that are there, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let members = self.members.into_iter().flatten();
+        members
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn is_present(&self) -> bool {
         self.members.is_some()
     }

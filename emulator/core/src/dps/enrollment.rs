@@ -8,6 +8,8 @@ use super::reprovision::ReprovisionPolicy;
 use crate::certificate::Certificate;
 use crate::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 
+pub use crate::hub::twin::{InitialTwin, InitialTwinError};
+
 /// Which of two interchangeable places something sits in. Neither is preferred (R-A11, R-A15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
@@ -74,15 +76,6 @@ pub enum ProvisioningStatus {
     Enabled,
 }
 
-/// What a twin starts with (R-B23).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct InitialTwin {
-    /// The `tags` section: an object, or null for none.
-    pub tags: Value,
-    /// The `properties.desired` section: an object, or null for none.
-    pub desired: Value,
-}
-
 /// The entry of one device (R-F4).
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndividualEnrollment {
@@ -100,8 +93,8 @@ pub struct IndividualEnrollment {
     pub initial_twin: Option<InitialTwin>,
     /// Enabled or disabled.
     pub provisioning_status: ProvisioningStatus,
-    /// What registering again does.
-    pub reprovision_policy: ReprovisionPolicy,
+    /// What registering again does; one that is absent may yield to old clients (R-C7).
+    pub reprovision_policy: Option<ReprovisionPolicy>,
     /// How the hub is chosen; the instance's default if absent (R-B11).
     pub allocation: Option<AllocationPolicy>,
     /// The hubs to choose from; all linked ones if empty (R-B12).
@@ -127,8 +120,8 @@ pub struct EnrollmentGroup {
     pub initial_twin: Option<InitialTwin>,
     /// Enabled or disabled.
     pub provisioning_status: ProvisioningStatus,
-    /// What registering again does.
-    pub reprovision_policy: ReprovisionPolicy,
+    /// What registering again does; one that is absent may yield to old clients (R-C7).
+    pub reprovision_policy: Option<ReprovisionPolicy>,
     /// How the hub is chosen; the instance's default if absent (R-B11).
     pub allocation: Option<AllocationPolicy>,
     /// The hubs to choose from; all linked ones if empty (R-B12).
@@ -189,7 +182,7 @@ impl IndividualEnrollment {
             iot_edge: false,
             initial_twin: None,
             provisioning_status: ProvisioningStatus::default(),
-            reprovision_policy: ReprovisionPolicy::default(),
+            reprovision_policy: None,
             allocation: None,
             iot_hubs: Vec::new(),
             etag,
@@ -220,7 +213,7 @@ impl EnrollmentGroup {
             iot_edge: false,
             initial_twin: None,
             provisioning_status: ProvisioningStatus::default(),
-            reprovision_policy: ReprovisionPolicy::default(),
+            reprovision_policy: None,
             allocation: None,
             iot_hubs: Vec::new(),
             etag,
@@ -352,8 +345,8 @@ impl<'a> Enrollment<'a> {
     }
 
     shared_field! {
-        /// What registering again does.
-        reprovision_policy: ReprovisionPolicy
+        /// What registering again does, if the entry says.
+        reprovision_policy: Option<ReprovisionPolicy>
     }
 
     /// Whether the identity becomes an IoT Edge device.

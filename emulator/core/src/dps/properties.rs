@@ -10,6 +10,7 @@ use super::attestation::{AttestationMechanism, PresentedAttestation, X509Attesta
 use super::enrollment::{PrimarySecondary, ProvisioningStatus, Slot};
 use super::precedence;
 use super::registration::{Attempt, Book, Decision, PastAssignment};
+use super::reprovision::DeviceApi;
 use crate::certificate::{Certificate, Chain};
 use crate::hub::admission::{Found, PresentedCredential, admit};
 use crate::hub::identity::{DeviceStatus, Identity};
@@ -250,7 +251,8 @@ proptest! {
         let id = registration_id("d1");
         let presented = PresentedAttestation::X509(plan.chain());
         let before = outcome(&world, plan.chain());
-        let attempt = Attempt { registration_id: &id, presented };
+        let api = DeviceApi::default();
+        let attempt = Attempt { registration_id: &id, presented, api };
         let groups = world.groups.clone();
         let individual = world.individuals.first();
         let book = Book { individual, groups: &groups, ca_store: &world.ca_store };

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::allocation::{self, Allocated, AllocationFailure, AllocationQuestion, LinkedHubs};
+use super::allocation::{
+    self, Allocated, AllocationFailure, AllocationQuestion, HubAccess, LinkedHubs,
+};
 use super::attestation::{self, Attested, Evidence, PresentedAttestation};
 use super::enrollment::{Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, Slot};
 use super::precedence;
-use super::reprovision::{self, RegistrationSubstatus, ReprovisionPolicy};
+use super::reprovision::{self, DeviceApi, RegistrationSubstatus, ReprovisionPolicy};
 use crate::certificate::path::CaStore;
 use crate::certificate::{Certificate, Thumbprint};
 use crate::hub::identity::AuthenticationMechanism;
@@ -27,6 +29,8 @@ pub struct Attempt<'a> {
     pub registration_id: &'a RegistrationId,
     /// What it shows.
     pub presented: PresentedAttestation<'a>,
+    /// The API it speaks.
+    pub api: DeviceApi,
 }
 
 /// What an instance knows that bears on one device.
@@ -62,7 +66,12 @@ pub enum Decision {
         enrollment: EnrollmentRef,
     },
     /// With status `failed` (R-B14).
-    Failed(AllocationFailure),
+    Failed {
+        /// The entry that let the device in.
+        enrollment: EnrollmentRef,
+        /// What came to nothing.
+        failure: AllocationFailure,
+    },
 }
 
 /// An entry by name.
@@ -91,7 +100,8 @@ pub struct Assignment {
     pub data: DataAction,
     /// How it came about.
     pub substatus: RegistrationSubstatus,
-    /// What the twin starts with, where `data` starts one.
+    /// What the twin starts with, where one is started: by `data`, or because there is none to
+    /// keep or to move.
     pub initial_twin: Option<InitialTwin>,
     /// Whether the identity is an IoT Edge device.
     pub iot_edge: bool,
@@ -160,16 +170,18 @@ pub fn decide(
             enrollment: entry.into(),
         });
     }
-    let movement = reprovision::judge(*attested.enrollment().reprovision_policy(), past);
-    let draft = Draft::new(attempt.registration_id, &attested, past, settings);
+    let policy = *attested.enrollment().reprovision_policy();
+    let policy = reprovision::in_force(policy, attempt.api);
+    let movement = reprovision::judge(policy, past);
+    let draft = Draft::new(attempt.registration_id, &attested, policy, past, settings);
     Ok(
         match allocation::allocate(&attested, attempt.registration_id, movement, hubs) {
             Allocated::Ask {
                 webhook,
                 linked_hubs,
             } => Decision::Ask(AllocationQuestion::new(webhook, linked_hubs, draft)),
-            Allocated::Hub(hub) => Decision::Assign(draft.assign(hub)),
-            Allocated::Nowhere(failure) => Decision::Failed(failure),
+            Allocated::Hub(hub) => draft.assign(hub, None, None, hubs),
+            Allocated::Nowhere(failure) => draft.fail(failure),
         },
     )
 }
@@ -195,6 +207,7 @@ impl Draft {
     fn new(
         registration_id: &RegistrationId,
         attested: &Attested<'_>,
+        policy: ReprovisionPolicy,
         past: Option<&PastAssignment>,
         settings: &Settings,
     ) -> Self {
@@ -208,7 +221,7 @@ impl Draft {
             registration_id: registration_id.clone(),
             device_id,
             authentication: authentication(attested, settings),
-            policy: *entry.reprovision_policy(),
+            policy,
             past: past.cloned(),
             initial_twin: entry.initial_twin().clone(),
             iot_edge: entry.iot_edge(),
@@ -230,26 +243,29 @@ impl Draft {
         self.past.as_ref()
     }
 
-    fn assign(self, hub: HubHostName) -> Assignment {
-        self.assign_as_told(hub, None, None)
-    }
-
     /// R-B17: the webhook's twin replaces the entry's, but not where the hub stays the same.
-    pub(super) fn assign_as_told(
+    pub(super) fn assign(
         self,
         hub: HubHostName,
         told_twin: Option<InitialTwin>,
         payload: Option<Value>,
-    ) -> Assignment {
-        let (data, substatus) =
-            reprovision::settle(self.policy, self.past.as_ref(), &hub, &self.settings);
+        hubs: &LinkedHubs,
+    ) -> Decision {
+        if let Some(shut) = self.shut_out(&hub, hubs) {
+            let failure = AllocationFailure::hub_unauthorized(shut);
+            return self.fail(failure);
+        }
+        let (policy, past) = (self.policy, self.past.as_ref());
+        let linked = |name: &HubHostName| hubs.find(name).is_some();
+        let (data, substatus) = reprovision::settle(policy, past, &hub, linked, &self.settings);
         let initial_twin = match &data {
             DataAction::Create | DataAction::ResetFrom(_) => told_twin.or(self.initial_twin),
-            DataAction::ResetOnSameHub => self.initial_twin,
-            DataAction::KeepOnSameHub | DataAction::MigrateFrom(_) => None,
+            DataAction::KeepOnSameHub | DataAction::MigrateFrom(_) | DataAction::ResetOnSameHub => {
+                self.initial_twin
+            }
         };
-        let frozen = self.past.is_some() && !self.policy.update_hub_assignment;
-        Assignment {
+        let frozen = self.past.is_some() && !policy.update_hub_assignment;
+        Decision::Assign(Assignment {
             registration_id: self.registration_id,
             device_id: self.device_id,
             hub,
@@ -262,7 +278,26 @@ impl Draft {
             enrollment: self.enrollment,
             slot: self.slot,
             payload,
+        })
+    }
+
+    /// R-B14: what failed is remembered with the entry that let the device in.
+    pub(super) fn fail(self, failure: AllocationFailure) -> Decision {
+        Decision::Failed {
+            enrollment: self.enrollment,
+            failure,
         }
+    }
+
+    /// The hub whose registry DPS would have to write and may not: the chosen one, or the one
+    /// the device would leave (A.5, 400209).
+    fn shut_out<'h>(&self, chosen: &HubHostName, hubs: &'h LinkedHubs) -> Option<&'h HubHostName> {
+        let left = self.past.as_ref().map(|past| &past.hub);
+        let needed = std::iter::once(chosen).chain(left);
+        needed
+            .filter_map(|name| hubs.find(name))
+            .find(|link| link.access == HubAccess::Refused)
+            .map(|link| &link.name)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::dps::enrollment::InitialTwin;
-
 mod bounds;
+mod initial;
 
 pub use bounds::TwinError;
+pub use initial::{InitialTwin, InitialTwinError};
 
 /// The sections of a twin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,25 +60,29 @@ impl DeviceTwin {
 
     /// A twin that starts with given tags and desired properties, both at version 1.
     ///
-    /// # Errors
-    /// [`TwinError`] when they break a bound.
-    ///
     /// Source: behaviour.md R-B23, R-C3, R-C5, R-G22.
-    pub fn from_initial(initial: &InitialTwin, now_text: &str) -> Result<Self, TwinError> {
-        let mut twin = Self::new(now_text);
-        if !initial.tags.is_null() {
-            twin.replace_tags(&initial.tags, now_text)?;
+    #[must_use]
+    pub fn from_initial(initial: &InitialTwin, now_text: &str) -> Self {
+        let stamp = |version| Stamp { now_text, version };
+        Self {
+            tags: Section::filled(initial.tags(), &stamp(None)),
+            desired: Section::filled(initial.desired(), &stamp(Some(1))),
+            reported: Section::new(&stamp(None)),
         }
-        if !initial.desired.is_null() {
-            let patch = bounds::accept(TwinSection::Desired, &initial.desired)?;
-            let stamp = Stamp {
-                now_text,
-                version: Some(1),
-            };
-            let fresh = Section::new(&stamp);
-            twin.desired = fresh.changed(TwinSection::Desired, &patch, &stamp, 1)?;
-        }
-        Ok(twin)
+    }
+
+    /// Starts over where it stands: tags and desired properties become the initial ones, and
+    /// nothing is reported. Versions go on, for the identity is the same (assumed, as all of I-5).
+    ///
+    /// Source: behaviour.md R-C5, R-G22.
+    pub fn reset(&mut self, initial: &InitialTwin, now_text: &str) {
+        let (desired, reported) = (self.desired.version + 1, self.reported.version + 1);
+        let stamp = |version| Stamp { now_text, version };
+        self.tags = Section::filled(initial.tags(), &stamp(None));
+        self.desired = Section::filled(initial.desired(), &stamp(Some(desired)));
+        self.desired.version = desired;
+        self.reported = Section::new(&stamp(None));
+        self.reported.version = reported;
     }
 
     /// Merges what the device reports; null deletes. Gives the new version.
@@ -217,6 +221,13 @@ impl Section {
             metadata: stamp.mark(),
             version: 1,
         }
+    }
+
+    /// A section at version 1 with content that is within its bounds.
+    fn filled(content: &Map<String, Value>, stamp: &Stamp<'_>) -> Self {
+        let mut section = Self::new(stamp);
+        merge(&mut section.value, &mut section.metadata, content, stamp);
+        section
     }
 
     fn patched(

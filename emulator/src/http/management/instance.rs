@@ -1,4 +1,4 @@
-//! The DPS instance as a resource: read, list, and write as far as its policies go (ENDPOINTS 5).
+//! The DPS instance as a resource: read, list and write (ENDPOINTS 5).
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{Resource, Shared, if_match, ok, read_json};
 use crate::http::answer::Answered;
-use crate::policy::Policy;
 use crate::service::Services;
+use crate::service::instance::Changeable;
 use crate::wire::management::instance as wire;
 
 pub(super) fn routes() -> Router<Arc<Services>> {
@@ -23,22 +23,22 @@ pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
         .route(&in_subscription, get(list))
         .route(&in_group, get(list))
-        .route(&format!("{in_group}/{{service}}"), get(read).put(write))
+        .route(
+            &format!("{in_group}/{{service}}"),
+            get(read).put(write).patch(patch),
+        )
 }
 
 /// The instance as the API shows it, without keys.
-fn described(
-    services: &Services,
-    resource: &Resource,
-    (etag, policies): &(ETag, Vec<Policy>),
-) -> Value {
+fn described(services: &Services, resource: &Resource, etag: &ETag, state: &Changeable) -> Value {
     let path = resource.path_of(&services.config.dps.name);
-    let owners = services
-        .hubs
-        .iter()
-        .filter_map(|hub| hub.policy.all().into_iter().next());
-    let owners: Vec<Policy> = owners.collect();
-    wire::instance(&services.config, &owners, &path, etag, policies)
+    wire::instance(&services.config, &path, etag, state)
+}
+
+/// The same, as it is now.
+fn current(services: &Services, resource: &Resource) -> Value {
+    let (etag, state) = services.instance();
+    described(services, resource, &etag, &state)
 }
 
 async fn list(
@@ -47,8 +47,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Answered {
     resource.answer(&services, &headers, || {
-        let instance = described(&services, &resource, &services.instance());
-        Ok(ok(&json!({ "value": [instance] })))
+        Ok(ok(&json!({ "value": [current(&services, &resource)] })))
     })
 }
 
@@ -58,7 +57,7 @@ async fn read(
     headers: HeaderMap,
 ) -> Answered {
     resource.answer(&services, &headers, || {
-        Ok(ok(&described(&services, &resource, &services.instance())))
+        Ok(ok(&current(&services, &resource)))
     })
 }
 
@@ -70,10 +69,24 @@ async fn write(
 ) -> Answered {
     resource.answer(&services, &headers, || {
         let (precondition, body) = (if_match(&headers)?, read_json(&body)?);
-        let written = services.put_instance(&precondition, |held| {
-            wire::check_unchanged(&body, &described(&services, &resource, held))?;
-            wire::read_policies(&body, &held.1)
+        let (etag, state) = services.put_instance(&precondition, |etag, held| {
+            let shown = described(&services, &resource, etag, held);
+            wire::read(&body, &shown, held, &services.hubs)
         })?;
-        Ok(ok(&described(&services, &resource, &written)))
+        Ok(ok(&described(&services, &resource, &etag, &state)))
+    })
+}
+
+async fn patch(
+    State(services): Shared,
+    Path(resource): Path<Resource>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answered {
+    resource.answer(&services, &headers, || {
+        let (precondition, body) = (if_match(&headers)?, read_json(&body)?);
+        let read = |_: &ETag, held: &Changeable| wire::read_patch(&body, held);
+        let (etag, state) = services.put_instance(&precondition, read)?;
+        Ok(ok(&described(&services, &resource, &etag, &state)))
     })
 }

@@ -1,67 +1,45 @@
 //! The DPS instance and shared access policies as the management API spells them (ENDPOINTS 5).
 
-use linarite_core::dps::allocation::InstanceAllocationPolicy;
+use std::sync::Arc;
+
 use linarite_core::id::ETag;
 use serde_json::{Value, json};
 
+use super::links;
 use crate::config::Config;
 use crate::error::ServiceError;
-use crate::limits::{POLICIES_MAX, POLICY_NAME_LENGTH_MAX};
+use crate::limits::{
+    POLICIES_MAX, POLICY_NAME_LENGTH_MAX, TAG_NAME_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, TAGS_MAX,
+};
 use crate::policy::{Policy, Rights};
+use crate::service::hub::Hub;
+use crate::service::instance::{Changeable, Tags, name};
+use crate::service::links::LOCATION;
 use crate::wire::reader::Reader;
 
-/// Where everything is, as far as the API asks for a region.
-const LOCATION: &str = "local";
-
-/// `ProvisioningServiceDescription`, without any key; `owners` are the hubs' owner policies in
-/// the hubs' order.
-pub(crate) fn instance(
-    config: &Config,
-    owners: &[Policy],
-    path: &str,
-    etag: &ETag,
-    policies: &[Policy],
-) -> Value {
+/// `ProvisioningServiceDescription`, without any key.
+pub(crate) fn instance(config: &Config, path: &str, etag: &ETag, state: &Changeable) -> Value {
     let host = config.dps.host.as_str();
-    let hubs = config.hubs.iter().zip(owners).map(|(hub, owner)| {
-        json!({
-            "name": hub.host.as_str(),
-            "connectionString": format!(
-                "HostName={};SharedAccessKeyName={};SharedAccessKey=****",
-                hub.host, owner.name
-            ),
-            "location": LOCATION,
-            "applyAllocationPolicy": true,
-            "allocationWeight": hub.weight.get(),
-        })
-    });
+    let links = state.linked.links.iter();
     json!({
         "id": path,
         "name": config.dps.name,
         "type": "Microsoft.Devices/provisioningServices",
         "location": LOCATION,
-        "tags": {},
+        "tags": state.tags,
         "etag": etag.as_str(),
         "sku": { "name": "S1", "tier": "Standard", "capacity": 1 },
         "properties": {
             "state": "Active",
             "provisioningState": "Succeeded",
-            "iotHubs": hubs.collect::<Value>(),
-            "allocationPolicy": allocation_name(InstanceAllocationPolicy::default()),
+            "iotHubs": links.map(links::link).collect::<Value>(),
+            "allocationPolicy": name(state.linked.allocation_policy),
             "serviceOperationsHostName": host,
             "deviceProvisioningHostName": host,
             "idScope": config.dps.id_scope.as_str(),
-            "authorizationPolicies": policies.iter().map(policy).collect::<Value>(),
+            "authorizationPolicies": state.policies.iter().map(policy).collect::<Value>(),
         },
     })
-}
-
-fn allocation_name(policy: InstanceAllocationPolicy) -> &'static str {
-    match policy {
-        InstanceAllocationPolicy::GeoLatency => "GeoLatency",
-        InstanceAllocationPolicy::Hashed => "Hashed",
-        InstanceAllocationPolicy::Static => "Static",
-    }
 }
 
 /// A policy without its keys.
@@ -85,21 +63,81 @@ pub(crate) fn key_list(policies: &[Policy]) -> Value {
     json!({ "value": policies.iter().map(keys).collect::<Value>() })
 }
 
-/// Checks that the body of a PUT changes nothing but `properties.authorizationPolicies`. What is
-/// shown may be sent back, in whole or in part; the etag counts as a header alone.
+/// The members of `properties` that a PUT may change.
+const CHANGEABLE: [&str; 3] = ["allocationPolicy", "authorizationPolicies", "iotHubs"];
+
+/// Reads the body of a PUT: what it is to be from what it is. A member that is not sent stays.
+pub(crate) fn read(
+    body: &Value,
+    shown: &Value,
+    held: &Changeable,
+    hubs: &[Arc<Hub>],
+) -> Result<Changeable, ServiceError> {
+    check_unchanged(body, shown)?;
+    let properties = Reader::root(body)?.object("properties")?;
+    Ok(Changeable {
+        tags: read_tags(body)?.unwrap_or_else(|| held.tags.clone()),
+        policies: read_policies(body, &held.policies)?,
+        linked: links::read(&properties, &held.linked, hubs)?,
+    })
+}
+
+/// Reads the body of a PATCH, which knows tags alone (`TagsResource`) and replaces them as a
+/// whole.
+pub(crate) fn read_patch(body: &Value, held: &Changeable) -> Result<Changeable, ServiceError> {
+    let other = Reader::root(body)?.names().find(|name| *name != "tags");
+    if let Some(name) = other {
+        let what = format!("changing {name} by PATCH; it takes tags, and PUT takes the rest");
+        return Err(ServiceError::not_emulated(what));
+    }
+    Ok(Changeable {
+        tags: read_tags(body)?.unwrap_or_else(|| held.tags.clone()),
+        ..held.clone()
+    })
+}
+
+fn read_tags(body: &Value) -> Result<Option<Tags>, ServiceError> {
+    const MEMBER: &str = "tags";
+    let body = Reader::root(body)?;
+    let tags = body.object(MEMBER)?;
+    if !tags.is_present() {
+        return Ok(None);
+    }
+    let mut read = Tags::new();
+    for name in tags.names() {
+        let value = tags.text(name)?.unwrap_or_default();
+        let fits = |text: &str, max| text.chars().count() <= max;
+        if name.is_empty() || !fits(name, TAG_NAME_LENGTH_MAX) {
+            let expected = format!("expected names of 1 to {TAG_NAME_LENGTH_MAX} characters");
+            return Err(body.wrong(MEMBER, expected));
+        }
+        if !fits(value, TAG_VALUE_LENGTH_MAX) {
+            let expected = format!("expected at most {TAG_VALUE_LENGTH_MAX} characters");
+            return Err(tags.wrong(name, expected));
+        }
+        read.insert(name.to_owned(), value.to_owned());
+    }
+    if read.len() > TAGS_MAX {
+        return Err(body.wrong(MEMBER, format!("expected at most {TAGS_MAX}")));
+    }
+    Ok(Some(read))
+}
+
+/// Checks that the body of a PUT changes nothing that cannot be changed. What is shown may be
+/// sent back, in whole or in part; the etag counts as a header alone.
 ///
 /// # Errors
 /// 501 naming the member.
-pub(crate) fn check_unchanged(body: &Value, shown: &Value) -> Result<(), ServiceError> {
+fn check_unchanged(body: &Value, shown: &Value) -> Result<(), ServiceError> {
     let Value::Object(members) = body else {
         return Err(ServiceError::invalid("The body must be a JSON object."));
     };
     for (name, sent) in members {
         match (name.as_str(), sent) {
-            ("etag", _) => {}
+            ("etag" | "tags", _) => {}
             ("properties", Value::Object(properties)) => {
                 for (name, sent) in properties {
-                    if name != "authorizationPolicies" {
+                    if !CHANGEABLE.contains(&name.as_str()) {
                         same(
                             &format!("properties.{name}"),
                             sent,
@@ -144,7 +182,7 @@ fn says_no_more(sent: &Value, shown: &Value) -> bool {
 /// that are not sent are kept, or generated for a new policy; without the member all stays.
 ///
 /// The owner cannot be taken away: the connection strings handed out are its.
-pub(crate) fn read_policies(body: &Value, held: &[Policy]) -> Result<Vec<Policy>, ServiceError> {
+fn read_policies(body: &Value, held: &[Policy]) -> Result<Vec<Policy>, ServiceError> {
     const MEMBER: &str = "authorizationPolicies";
     let properties = Reader::root(body)?.object("properties")?;
     let Some(items) = properties.objects(MEMBER)? else {

@@ -3,6 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::dps::attestation::{AttestationMechanism, PresentedAttestation};
 use crate::dps::enrollment::IndividualEnrollment;
+use crate::dps::registration::Decision;
+use crate::dps::reprovision::{DeviceApi, ReprovisionPolicy};
+use crate::id::DeviceId;
 use crate::sas::{self, SharedAccessSignature};
 use crate::secret::SymmetricKey;
 use crate::test_pki::{NOW, entry, hub, registration_id, store};
@@ -25,8 +28,18 @@ fn device(policy: Option<AllocationPolicy>, listed: &[&str]) -> IndividualEnroll
 
 /// The hub chosen, or the outcome in words.
 fn chosen(entry: IndividualEnrollment, hubs: &LinkedHubs, past: Option<&str>) -> String {
+    chosen_by(DeviceApi::Native, entry, hubs, past)
+}
+
+fn chosen_by(
+    api: DeviceApi,
+    entry: IndividualEnrollment,
+    hubs: &LinkedHubs,
+    past: Option<&str>,
+) -> String {
     let mut world = World::new(store(&[])).with_individual(entry);
     world.hubs = hubs.clone();
+    world.api = api;
     let id = registration_id("d1");
     if let Some(past) = past {
         let past = crate::dps::registration::PastAssignment {
@@ -56,6 +69,7 @@ fn hubs(table: &[(&str, Option<u32>)]) -> LinkedHubs {
     }
 }
 
+/// R-B12, R-B13, R-B14.
 #[test]
 fn policies_choose_among_listed_linked_and_eligible_hubs() {
     use AllocationPolicy::{GeoLatency, Hashed, Static};
@@ -87,6 +101,7 @@ fn policies_choose_among_listed_linked_and_eligible_hubs() {
     }
 }
 
+/// R-B11.
 #[test]
 fn an_entry_without_a_policy_follows_the_instance() {
     let mut linked = hubs(&[("a", Some(9)), ("b", Some(3))]);
@@ -99,6 +114,7 @@ fn an_entry_without_a_policy_follows_the_instance() {
     }
 }
 
+/// R-C6, R-B14.
 #[test]
 fn a_device_that_may_not_move_stays_while_its_hub_is_linked() {
     let linked = hubs(&[("a", Some(9)), ("b", Some(3)), ("c!", None)]);
@@ -111,11 +127,61 @@ fn a_device_that_may_not_move_stays_while_its_hub_is_linked() {
     ];
     for (update, past, expected) in table {
         let mut entry = device(Some(AllocationPolicy::GeoLatency), &["b"]);
-        entry.reprovision_policy.update_hub_assignment = update;
+        entry.reprovision_policy = Some(ReprovisionPolicy {
+            update_hub_assignment: update,
+            migrate_device_data: true,
+        });
         assert_eq!(chosen(entry, &linked, Some(past)), expected, "{past}");
     }
 }
 
+/// A.5, 400209: the registry of the hub chosen must open, and that of the hub left behind.
+#[test]
+fn a_hub_whose_registry_is_shut_fails_the_registration() {
+    let mut linked = hubs(&[("a", Some(1)), ("b", Some(3))]);
+    linked.hubs[0].access = HubAccess::Refused;
+    // listed, past, outcome
+    let table: [(&[&str], Option<&str>, &str); 5] = [
+        (&[], None, "failed 400209"),
+        (&["b"], None, "b"),
+        (&["b"], Some("b"), "b"),
+        (&["b"], Some("a"), "failed 400209"),
+        (&["b"], Some("x"), "b"),
+    ];
+    for (listed, past, expected) in table {
+        let entry = device(Some(AllocationPolicy::GeoLatency), listed);
+        assert_eq!(
+            chosen(entry, &linked, past),
+            expected,
+            "{listed:?} {past:?}"
+        );
+    }
+}
+
+/// R-C7.
+#[test]
+fn an_old_device_stays_where_it_is_unless_the_entry_says_otherwise() {
+    let linked = hubs(&[("a", Some(9)), ("b", Some(3))]);
+    let policy = |update| {
+        Some(ReprovisionPolicy {
+            update_hub_assignment: update,
+            migrate_device_data: true,
+        })
+    };
+    let table = [
+        (DeviceApi::Sticky, None, "a"),
+        (DeviceApi::Sticky, policy(true), "b"),
+        (DeviceApi::Native, None, "b"),
+        (DeviceApi::Native, policy(false), "a"),
+    ];
+    for (api, reprovision_policy, expected) in table {
+        let mut entry = device(Some(AllocationPolicy::GeoLatency), &[]);
+        entry.reprovision_policy = reprovision_policy;
+        assert_eq!(chosen_by(api, entry, &linked, Some("a")), expected);
+    }
+}
+
+/// R-B13.
 #[test]
 fn a_weight_is_within_1_to_1000() {
     for (weight, fits) in [(0, false), (1, true), (1000, true), (1001, false)] {
@@ -135,6 +201,7 @@ fn pick(hubs: &LinkedHubs, id: &str) -> HubHostName {
         .clone()
 }
 
+/// R-B13.
 #[test]
 fn a_hubs_share_of_devices_is_its_share_of_the_weights() {
     let mut hubs = linked(&["a", "b", "c"]);
@@ -151,6 +218,7 @@ fn a_hubs_share_of_devices_is_its_share_of_the_weights() {
     }
 }
 
+/// R-B13.
 #[test]
 fn the_hash_is_the_same_on_every_machine() {
     let hubs = linked(&["hub-1", "hub-2", "hub-3"]);

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::dps::allocation::{
-    AllocationAnswer, AllocationPolicy, CustomAllocationDefinition, resume,
+    AllocationAnswer, AllocationPolicy, CustomAllocationDefinition, WebhookUrl, resume,
 };
 use crate::dps::attestation::AttestationMechanism;
 use crate::sas::{self, SharedAccessSignature};
@@ -445,30 +445,27 @@ fn the_device_id_is_the_recorded_one_then_the_entrys_then_the_registration_id() 
 /// R-B17, R-C3, R-C5, R-C6: where the twin comes from and whether credentials are written.
 #[test]
 fn an_assignment_says_what_to_do_with_twin_and_credentials() {
-    let entry_twin = InitialTwin {
-        tags: json!({"a": 1}),
-        desired: json!({}),
-    };
+    let entry_twin = InitialTwin::new(&json!({"a": 1}), &json!({})).unwrap();
     let token = token("d1", NOW.plus(1), &key(1));
     let (first, moved, kept) = (None, Some("h2"), Some("h1"));
-    // update, migrate, recorded hub, never updates credentials, twin given, credentials written
+    // update, migrate, recorded hub, never updates credentials, credentials written
     let table = [
-        (true, true, first, false, true, true),
-        (true, true, moved, false, false, true),
-        (true, true, kept, false, false, true),
-        (true, false, moved, false, true, true),
-        (true, false, kept, false, true, true),
-        (false, false, kept, true, false, true),
-        (false, false, kept, false, false, false),
-        (false, false, first, false, true, true),
+        (true, true, first, false, true),
+        (true, true, moved, false, true),
+        (true, true, kept, false, true),
+        (true, false, moved, false, true),
+        (true, false, kept, false, true),
+        (false, false, kept, true, true),
+        (false, false, kept, false, false),
+        (false, false, first, false, true),
     ];
-    for (update, migrate, recorded, never_updates_credentials, twin, credentials) in table {
+    for (update, migrate, recorded, never_updates_credentials, credentials) in table {
         let mut own = entry("d1", keys(1, 2));
         own.initial_twin = Some(entry_twin.clone());
-        own.reprovision_policy = ReprovisionPolicy {
+        own.reprovision_policy = Some(ReprovisionPolicy {
             update_hub_assignment: update,
             migrate_device_data: migrate,
-        };
+        });
         own.iot_hubs = vec![hub("h1")];
         let mut world = World::new(store(&[])).with_individual(own);
         world.hubs = linked(&["h1", "h2"]);
@@ -487,11 +484,8 @@ fn an_assignment_says_what_to_do_with_twin_and_credentials() {
         let presented = PresentedAttestation::SymmetricKey(&token);
         let assignment = assigned(world.decide(&id, presented));
         assert_eq!(assignment.hub, hub("h1"));
-        assert_eq!(
-            assignment.initial_twin,
-            twin.then(|| entry_twin.clone()),
-            "{recorded:?}"
-        );
+        // Always there, for an identity that an operator deleted starts anew (J3).
+        assert_eq!(assignment.initial_twin.as_ref(), Some(&entry_twin));
         assert_eq!(
             assignment.updates_credentials, credentials,
             "{recorded:?} {update}"
@@ -503,52 +497,33 @@ fn an_assignment_says_what_to_do_with_twin_and_credentials() {
 #[test]
 fn a_webhook_chooses_among_the_hubs_it_was_offered() {
     let definition = CustomAllocationDefinition {
-        webhook_url: "https://hook".to_owned(),
+        webhook_url: WebhookUrl::parse("https://hook").unwrap(),
         api_version: "2021-10-01".to_owned(),
     };
-    let told_twin = InitialTwin {
-        tags: json!({"told": true}),
-        desired: json!({}),
-    };
-    let own_twin = InitialTwin {
-        tags: json!({"told": false}),
-        desired: json!({}),
-    };
+    let twin = |told| InitialTwin::new(&json!({ "told": told }), &Value::Null).unwrap();
+    let (told_twin, own_twin) = (twin(true), twin(false));
     let answer = |name: &str| AllocationAnswer::Hub {
         hub: hub(name),
         initial_twin: Some(told_twin.clone()),
         payload: Some(json!("hello")),
     };
     // update, migrate, recorded hub, hubs offered, hub told, twin used
+    let (one, both) = (vec!["h1"], vec!["h1", "h2"]);
     let table = [
-        (true, true, None, vec!["h1", "h2"], "h2", Some(&told_twin)),
-        (true, true, Some("h1"), vec!["h1", "h2"], "h2", None),
-        (
-            true,
-            false,
-            Some("h1"),
-            vec!["h1", "h2"],
-            "h2",
-            Some(&told_twin),
-        ),
-        (
-            true,
-            false,
-            Some("h1"),
-            vec!["h1", "h2"],
-            "h1",
-            Some(&own_twin),
-        ),
-        (false, false, Some("h1"), vec!["h1"], "h1", None),
+        (true, true, None, both.clone(), "h2", &told_twin),
+        (true, true, Some("h1"), both.clone(), "h2", &own_twin),
+        (true, false, Some("h1"), both.clone(), "h2", &told_twin),
+        (true, false, Some("h1"), both, "h1", &own_twin),
+        (false, false, Some("h1"), one, "h1", &own_twin),
     ];
     for (update, migrate, recorded, offered, told_hub, twin) in table {
         let mut own = entry("d1", keys(1, 2));
         own.initial_twin = Some(own_twin.clone());
         own.allocation = Some(AllocationPolicy::Custom(definition.clone()));
-        own.reprovision_policy = ReprovisionPolicy {
+        own.reprovision_policy = Some(ReprovisionPolicy {
             update_hub_assignment: update,
             migrate_device_data: migrate,
-        };
+        });
         let mut world = World::new(store(&[])).with_individual(own);
         world.hubs = linked(&["h1", "h2"]);
         let id = registration_id("d1");
@@ -575,21 +550,37 @@ fn a_webhook_chooses_among_the_hubs_it_was_offered() {
         assert_eq!((names, question.webhook()), (offered, &definition));
         assert_eq!(question.current_hub(), recorded.map(hub).as_ref());
 
-        let assignment = assigned(Ok(resume(question.clone(), answer(told_hub))));
+        let resumed = resume(question.clone(), answer(told_hub), &world.hubs);
+        let assignment = assigned(Ok(resumed));
         assert_eq!(
             (assignment.hub, assignment.payload),
             (hub(told_hub), Some(json!("hello")))
         );
         assert_eq!(
             assignment.initial_twin.as_ref(),
-            twin,
+            Some(twin),
             "{recorded:?} {told_hub}"
         );
-        let stranger = resume(question.clone(), answer("h3"));
+        let stranger = resume(question.clone(), answer("h3"), &world.hubs);
         assert_eq!(told(&Ok(stranger)), "failed 400207");
         let failed = AllocationAnswer::Failed {
-            text: "no route".to_owned(),
+            text: "with status code: 500".to_owned(),
         };
-        assert_eq!(told(&Ok(resume(question, failed))), "failed 400207");
+        let failed = resume(question.clone(), failed, &world.hubs);
+        assert_eq!(told(&Ok(failed.clone())), "failed 400207");
+        let Decision::Failed { failure, .. } = failed else {
+            panic!("{failed:?}")
+        };
+        assert_eq!(
+            failure.text,
+            "Custom allocation failed with status code: 500"
+        );
+
+        // A.5: a hub may be linked and its registry shut.
+        for link in &mut world.hubs.hubs {
+            link.access = HubAccess::Refused;
+        }
+        let shut = resume(question, answer(told_hub), &world.hubs);
+        assert_eq!(told(&Ok(shut)), "failed 400209");
     }
 }

@@ -13,20 +13,6 @@ fn a_fresh_twin_is_empty_at_version_1() {
 }
 
 #[test]
-fn an_initial_twin_is_at_version_1_too() {
-    let initial = InitialTwin {
-        tags: json!({"site": "a"}),
-        desired: json!({"rate": 5}),
-    };
-    let twin = DeviceTwin::from_initial(&initial, T0).unwrap();
-    assert_eq!(Value::Object(twin.tags().clone()), json!({"site": "a"}));
-    let expected = json!({"desired": {"rate": 5, "$version": 1}, "reported": {"$version": 1}});
-    assert_eq!(twin.device_view(), expected);
-    let none = DeviceTwin::from_initial(&InitialTwin::default(), T0).unwrap();
-    assert_eq!(none, DeviceTwin::new(T0));
-}
-
-#[test]
 fn a_patch_merges_and_null_deletes() {
     // before, patch, after
     let table = [
