@@ -1,5 +1,7 @@
 //! What reaches a hub's event endpoint, and how it is read (behaviour G.8).
 
+mod notifications;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

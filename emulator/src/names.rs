@@ -18,6 +18,7 @@ pub(crate) struct Names {
     etags: Mutex<Rng>,
     operations: Mutex<Rng>,
     tracking: Mutex<Rng>,
+    correlations: Mutex<Rng>,
     /// Where lists go on.
     pub(crate) continuations: Continuations,
 }
@@ -29,6 +30,7 @@ impl Names {
             etags: stream("etag"),
             operations: stream("operation-id"),
             tracking: stream("tracking-id"),
+            correlations: stream("correlation-id"),
             continuations: Continuations::new(entropy, service),
         }
     }
@@ -47,6 +49,11 @@ impl Names {
     /// What a person may search a log for.
     pub(crate) fn tracking_id(&self) -> String {
         guid(&self.tracking)
+    }
+
+    /// Tells one of the hub's own events from all others.
+    pub(crate) fn correlation_id(&self) -> String {
+        guid(&self.correlations)
     }
 
     /// A generation id: an opaque text, new after delete and create (R-G1).

@@ -7,12 +7,14 @@ pub(crate) mod instance;
 pub(crate) mod links;
 pub(crate) mod mailbox;
 pub(crate) mod method;
+pub(crate) mod presence;
 pub(crate) mod provision;
 pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod telemetry;
 pub(crate) mod twin;
+pub(crate) mod voice;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +66,8 @@ impl Services {
             .iter()
             .map(|hub| {
                 let settings = config.settings;
-                Arc::new(Hub::new(hub, env.clone(), settings, Arc::clone(&names)))
+                let names = Arc::clone(&names);
+                Arc::new(Hub::new(hub, env.clone(), settings, names, &tasks, &cancel))
             })
             .collect();
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));

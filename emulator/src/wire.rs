@@ -8,5 +8,6 @@ pub(crate) mod dps;
 pub(crate) mod enrollment;
 pub(crate) mod hub;
 pub(crate) mod management;
+pub(crate) mod notification;
 mod reader;
 pub(crate) mod version;

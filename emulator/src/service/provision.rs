@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use linarite_core::dps::registration::{Assignment, DataAction};
 use linarite_core::hub::identity::DeviceStatus;
+use linarite_core::hub::notification::Operation;
 use linarite_core::hub::twin::{DeviceTwin, InitialTwin};
 use linarite_core::id::{HubHostName, IdentityId, Precondition};
 use linarite_env::Event;
@@ -133,6 +134,7 @@ impl Hub {
             }
         }
         held.twin_etag = self.names.etag();
+        self.tell_whole(Operation::ReplaceTwin, held);
     }
 
     /// Tells a connected device that asked for it what is desired of it now (R-G23).

@@ -2,6 +2,7 @@
 
 use linarite_core::certificate::Thumbprint;
 use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus, Identity};
+use linarite_core::hub::notification::Operation;
 use linarite_core::hub::session;
 use linarite_core::hub::twin::DeviceTwin;
 use linarite_core::id::{DeviceId, IdentityId, Precondition};
@@ -150,6 +151,8 @@ impl Hub {
         })?;
         for held in removed {
             self.tell_deleted(&held.identity.id);
+            self.tell_whole(Operation::DeleteDeviceIdentity, &held);
+            self.presence.forget(&held.identity.id);
             let ended = held
                 .live
                 .map(|live| (live, "R-E6", "the identity was deleted"));
@@ -158,6 +161,7 @@ impl Hub {
         Ok(())
     }
 
+    /// An identity that is about to be put in its place, under the lock of its device.
     pub(super) fn new_identity(
         &self,
         id: &IdentityId,
@@ -175,7 +179,9 @@ impl Hub {
             iot_edge: draft.iot_edge,
             managed_by: draft.managed_by,
         };
-        Registered::new(identity, twin)
+        let held = Registered::new(identity, twin);
+        self.tell_whole(Operation::CreateDeviceIdentity, &held);
+        held
     }
 
     fn overwrite(&self, held: &mut Registered, draft: IdentityDraft, now: UnixMillis) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use linarite_core::hub::admission::{self, AdmissionError, Found, PresentedCredential};
 use linarite_core::hub::identity::Identity;
 use linarite_core::hub::message::{AuthenticatedBy, Origin};
+use linarite_core::hub::presence::Presence;
 use linarite_core::id::IdentityId;
 use linarite_env::Event;
 use linarite_env::event::{ConnectionId, Reason};
@@ -145,6 +146,8 @@ impl Hub {
             };
             let _ = old.mailbox.put(Command::Close(reason));
         }
+        self.presence.note(newcomer.id, Presence::opened);
+        self.note_interest(newcomer.id, opened.subscriptions);
         self.connected.notify_waiters();
         Ok(opened)
     }
@@ -156,6 +159,9 @@ impl Hub {
             if live.is_some_and(|live| live.connection == connection) {
                 held.live = None;
                 held.connection_changed = Some(self.env.clock.now_ms());
+            }
+            if held.live.is_none() {
+                self.presence.note(id, Presence::closed);
             }
         });
         let reason = match ending {
@@ -190,6 +196,14 @@ impl Hub {
                 }
             }
         });
+        self.note_interest(id, subscriptions);
         self.connected.notify_waiters();
+    }
+
+    /// A device that asks for cloud-to-device messages is one whose connections are told of.
+    fn note_interest(&self, id: &IdentityId, subscriptions: Subscriptions) {
+        if subscriptions.has(HubFilter::CloudToDevice) {
+            self.presence.note(id, Presence::reported);
+        }
     }
 }

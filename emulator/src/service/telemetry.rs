@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use linarite_core::hub::identity::DeviceStatus;
 use linarite_core::hub::message::{Message, MessageError, Origin, Properties};
+use linarite_core::hub::presence::Presence;
 use linarite_env::Event;
 
 use super::hub::Hub;
@@ -32,6 +33,7 @@ impl Hub {
         if enabled != Some(true) {
             return Err(ServiceError::identity_not_found(id));
         }
+        self.presence.note(id, Presence::reported);
         let event = self.events.append(message);
         let properties = event.message().properties();
         self.env.events.emit(Event::TelemetryAccepted {

@@ -45,9 +45,13 @@ impl Hub {
         let now = rfc3339(self.env.clock.now_ms());
         let version = self
             .devices
-            .change(id, |held| held.twin.patch_reported(patch, &now))
+            .change(id, |held| {
+                let version = held.twin.patch_reported(patch, &now)?;
+                self.tell_reported(held, patch);
+                Ok(version)
+            })
             .ok_or_else(|| ServiceError::identity_not_found(id))?
-            .map_err(|error| refused(&error))?;
+            .map_err(|error: TwinError| refused(&error))?;
         self.env.events.emit(Event::TwinChanged {
             hub: self.name(),
             device_id: id.text(),
@@ -85,6 +89,7 @@ impl Hub {
             let changed = write_sections(&mut twin, draft, merge, &now)?;
             held.twin = twin;
             held.twin_etag = etag;
+            self.tell_twin_written(held, draft, merge);
             let listener = held
                 .live
                 .as_ref()

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 mod bounds;
 mod initial;
+mod touched;
 
 pub use bounds::TwinError;
 pub use initial::{InitialTwin, InitialTwinError};
