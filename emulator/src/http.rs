@@ -33,10 +33,12 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::error::ServiceError;
-use crate::limits::{BODY_TIMEOUT, CONNECT_TIMEOUT, HTTP_BODY_BYTES_MAX, WRITE_TIMEOUT};
+use crate::limits::{
+    BODY_TIMEOUT, CONNECT_TIMEOUT, HTTP_BODY_BYTES_MAX, HTTP_REFUSED_BODY_BYTES_MAX, WRITE_TIMEOUT,
+};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
-use answer::{Api, Refusal};
+use answer::Refusal;
 use patience::Patience;
 use upgrade::Handover;
 
@@ -96,14 +98,16 @@ async fn take_in(
     request: Request<Body>,
     next: Next,
 ) -> Response {
-    let (head, body) = request.into_parts();
-    let body = Limited::new(body, HTTP_BODY_BYTES_MAX).collect();
-    let error = match timeout(BODY_TIMEOUT, body).await {
+    let (head, mut body) = request.into_parts();
+    let api = path::api(head.uri.path());
+    let taken = Limited::new(&mut body, HTTP_BODY_BYTES_MAX).collect();
+    let error = match timeout(BODY_TIMEOUT, taken).await {
         Ok(Ok(body)) => {
             let body = Body::from(body.to_bytes());
             return next.run(Request::from_parts(head, body)).await;
         }
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let _ = timeout(BODY_TIMEOUT, let_pass(body)).await;
             let text = format!("The body is longer than {HTTP_BODY_BYTES_MAX} bytes.");
             ServiceError::new(413_000, "RequestEntityTooLarge", "R-F8", text)
         }
@@ -114,18 +118,25 @@ async fn take_in(
         }
     };
     Refusal {
-        api: Api::Dps,
+        api,
         error,
         services,
     }
     .into_response()
 }
 
+/// Reads on and keeps nothing: a client that is still sending when its connection closes never
+/// reads the answer that says why.
+async fn let_pass(body: Body) {
+    let mut body = Limited::new(body, HTTP_REFUSED_BODY_BYTES_MAX);
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
 /// What no route knows is said to be missing, never a silent 404.
 async fn unknown(State(services): State<Arc<Services>>, request: Request<Body>) -> Response {
     let what = format!("{} {}", request.method(), request.uri().path());
     Refusal {
-        api: Api::Dps,
+        api: path::api(request.uri().path()),
         error: ServiceError::not_emulated(what),
         services,
     }

@@ -26,6 +26,9 @@ pub const DPS_MESSAGE_BYTES_MAX: usize = 96 * 1024;
 /// Longest HTTP request body at a service API, in bytes. Ours.
 pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// How much of a longer body is let pass before the refusal is sent, in bytes. Ours.
+pub const HTTP_REFUSED_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Longest WebSocket frame and message, in bytes: the longest packet and small ones beside it. Ours.
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 512 * 1024;
 

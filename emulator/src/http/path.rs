@@ -5,6 +5,28 @@
 use axum::http::Uri;
 use axum::http::uri::{PathAndQuery, Uri as HttpUri};
 
+use super::answer::Api;
+
+/// First segments of the hub's paths.
+const HUB: [&str; 7] = [
+    "configurations",
+    "devices",
+    "digitaltwins",
+    "jobs",
+    "messages",
+    "statistics",
+    "twins",
+];
+
+/// The API that a path in its one spelling belongs to, also where nothing is served under it.
+pub(super) fn api(path: &str) -> Api {
+    match path.split('/').nth(1) {
+        Some("providers" | "subscriptions") => Api::Management,
+        Some(first) if HUB.contains(&first) => Api::Hub,
+        _ => Api::Dps,
+    }
+}
+
 /// Rewrites the path in place; leaves it alone if that is not possible.
 pub(super) fn canonicalize(uri: &mut Uri) {
     let path = canonical(uri.path());
@@ -93,6 +115,27 @@ mod tests {
         ];
         for (path, expected) in table {
             assert_eq!(canonical(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_nobody_serves_belongs_to_an_api_too() {
+        let table = [
+            (
+                "/subscriptions/s/providers/microsoft.devices/anything",
+                Api::Management,
+            ),
+            ("/providers/microsoft.devices/operations", Api::Management),
+            ("/configurations", Api::Hub),
+            ("/devices/d/anything", Api::Hub),
+            ("/devices", Api::Hub),
+            ("/devices/registrations", Api::Hub),
+            ("/enrollments/e/anything", Api::Dps),
+            ("/0ne1/registrations/d/anything", Api::Dps),
+            ("/", Api::Dps),
+        ];
+        for (path, expected) in table {
+            assert_eq!(api(path), expected, "{path}");
         }
     }
 
