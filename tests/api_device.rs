@@ -94,6 +94,8 @@ async fn an_operation_is_told_to_nobody_but_who_began_it() {
     refused(&lab.ask(&elsewhere, Some(&other)).await, 404_202);
     let unknown = device_request("GET", SCOPE, "dev-1", "/operations/4.none.such");
     refused(&lab.ask(&unknown, Some(&one)).await, 404_202);
+    // Who shows nothing is not even told that.
+    refused(&lab.ask(&unknown, None).await, 401_000);
     assert_eq!(lab.ask(&poll, Some(&one)).await.status, 202);
 }
 
@@ -157,6 +159,42 @@ async fn an_operation_begun_with_a_token_is_told_to_tokens_that_hold() {
     }
     let ended = lab.ask(&bearing(poll(), &good), None).await;
     assert_eq!((ended.status, ended.text("status")), (200, "assigned"));
+}
+
+/// R-F4, R-B4.
+#[tokio::test(start_paused = true)]
+async fn an_entry_tells_of_the_registration_of_its_device() {
+    let lab = Lab::start();
+    let key = SymmetricKey::from_bytes(&[7; 32]).unwrap();
+    let keys = json!({ "primaryKey": key.to_base64(), "secondaryKey": key.to_base64() });
+    let entry = json!({
+        "registrationId": "dev-1",
+        "attestation": { "type": "symmetricKey", "symmetricKey": keys },
+    });
+    let path = "/enrollments/dev-1";
+    let created = lab.dps("PUT", path, None, Some(entry)).await;
+    assert!(
+        created.body.get("registrationState").is_none(),
+        "{created:?}"
+    );
+    let token = token(&lab, &format!("{SCOPE}/registrations/dev-1"), &key);
+    let begun = register("dev-1").header("authorization", token);
+    assert_eq!(lab.ask(&begun, None).await.status, 202);
+    sleep(Duration::from_secs(3)).await;
+
+    let record = lab.dps("GET", "/registrations/dev-1", None, None).await;
+    assert_eq!(record.text("status"), "assigned");
+    let read = lab.dps("GET", path, None, None).await;
+    assert_eq!(read.body["registrationState"], record.body);
+    // What was read may be sent back.
+    let (etag, sent) = (read.text("etag").to_owned(), read.body.clone());
+    let written = lab.dps("PUT", path, Some(&etag), Some(sent)).await;
+    assert_eq!(written.body["registrationState"], record.body);
+    let query = json!({ "query": "SELECT * FROM enrollments" });
+    let queried = lab
+        .dps("POST", "/enrollments/query", None, Some(query))
+        .await;
+    assert_eq!(queried.body[0]["registrationState"], record.body);
 }
 
 /// Behaviour A.5.

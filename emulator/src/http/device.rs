@@ -69,6 +69,15 @@ async fn operation(
 ) -> Answered {
     let refuse = Refusal::new(Api::Dps, &services);
     let shown = shown(&services, &id_scope, &headers, peer).map_err(&refuse)?;
+    if matches!(shown, Shown::Nothing) {
+        // Whether there is such an operation is nobody's business.
+        return Err(refuse(ServiceError::new(
+            401_000,
+            "Unauthorized",
+            "R-A30",
+            "Unauthorized",
+        )));
+    }
     let state = services
         .register
         .operation(&id, &operation_id, &shown)

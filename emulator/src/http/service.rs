@@ -87,6 +87,15 @@ fn group(services: &Services, id: &str) -> Result<Arc<EnrollmentGroup>, ServiceE
         .ok_or_else(no_group)
 }
 
+/// An entry as the API shows it: with the record of its device, if that has registered (R-F4).
+fn described(services: &Services, entry: &IndividualEnrollment) -> Value {
+    let mut shown = enrollment::individual(entry);
+    if let Some(record) = services.register.record(&entry.registration_id) {
+        shown["registrationState"] = dps::registration_record(&record);
+    }
+    shown
+}
+
 fn write_individual(
     services: &Services,
     id: &str,
@@ -141,7 +150,7 @@ async fn get_individual(
     headers: HeaderMap,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentRead, || {
-        Ok(ok(&enrollment::individual(&*individual(&services, &id)?)))
+        Ok(ok(&described(&services, &*individual(&services, &id)?)))
     })
 }
 
@@ -153,7 +162,7 @@ async fn put_individual(
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentWrite, || {
         let entry = write_individual(&services, &id, &if_match(&headers)?, &json(&body)?)?;
-        Ok(ok(&enrollment::individual(&entry)))
+        Ok(ok(&described(&services, &entry)))
     })
 }
 

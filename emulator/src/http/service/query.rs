@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use linarite_core::id::{EnrollmentGroupId, RegistrationId};
 
-use super::{Shared, answer};
+use super::{Shared, answer, described};
 use crate::http::answer::{Answered, json};
 use crate::http::paging::Wanted;
 use crate::policy::Right;
@@ -27,7 +27,7 @@ pub(super) async fn individuals(
         let page = services
             .book
             .individuals_after(after.as_ref(), wanted.count)
-            .map(|entry| enrollment::individual(&entry));
+            .map(|entry| described(&services, &entry));
         wanted.answer(&services, page, ENROLLMENTS)
     })
 }

@@ -86,7 +86,8 @@ pub(crate) fn read(kind: Kind, body: &Value) -> Result<Bulk<'_>, ServiceError> {
         Some("create") => Mode::Create,
         Some("delete") => Mode::Delete,
         Some("update") => Mode::Update,
-        Some("updateIfMatchETag") => Mode::UpdateIfMatchETag,
+        // The second is how the type of Node's client spells it (assumed: Azure takes it).
+        Some("updateIfMatchETag" | "updateIfMatchEtag") => Mode::UpdateIfMatchETag,
         _ => {
             let expected = "expected create, update, updateIfMatchETag or delete";
             return Err(body.wrong("mode", expected));
