@@ -1,42 +1,23 @@
 // A device of an enrollment group lives with one leaf, then rolls to the next (J5), all through
 // clients as published.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import https from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
 import device from "azure-iot-device";
 import { Mqtt } from "azure-iot-device-mqtt";
-import provisioning from "azure-iot-provisioning-device";
-import { Mqtt as ProvisioningMqtt } from "azure-iot-provisioning-device-mqtt";
-import provisioningService from "azure-iot-provisioning-service";
 import { X509Security } from "azure-iot-security-x509";
 import iothub from "azure-iothub";
 
-import { Pki } from "./pki.js";
+import { LIMIT, dps, pki, ready, register, trust, within } from "./lab.js";
 
-assert.ok(process.env.LINARITE_READY, "start these tests with `node run.js`");
-const ready = JSON.parse(process.env.LINARITE_READY);
-const LIMIT = { timeout: 90_000 };
-const STEP_MS = 20_000;
-const directory = mkdtempSync(join(tmpdir(), "linarite-clients-"));
-after(() => rmSync(directory, { recursive: true, force: true }));
-
-const pki = new Pki(directory);
 const root = pki.root("node-root");
 const intermediate = pki.intermediate("node-ca", root);
-const dps = provisioningService.ProvisioningServiceClient.fromConnectionString(
-  ready.dps.connection_string,
-);
 const registry = iothub.Registry.fromConnectionString(ready.hubs[0].connection_string);
 const methods = iothub.Client.fromConnectionString(ready.hubs[0].connection_string);
 
 before(async () => {
-  await trustRoot();
+  await trust("node-root", root);
   const saved = await dps.createOrUpdateEnrollmentGroup({
     enrollmentGroupId: "node-fleet",
     attestation: {
@@ -50,7 +31,7 @@ before(async () => {
 test("a device lives with one leaf", LIMIT, async (t) => {
   const id = "node-lives";
   const leaf = leafOf(id);
-  const state = await register(id, leaf);
+  const state = await register(id, new X509Security(id, leaf));
   assert.deepEqual([state.deviceId, state.status], [id, "assigned"]);
 
   const client = await connect(t, id, leaf, state.assignedHub);
@@ -97,7 +78,7 @@ test("a device lives with one leaf", LIMIT, async (t) => {
 test("a roll to the second leaf", LIMIT, async (t) => {
   const id = "node-rolls";
   const [old, fresh] = [leafOf(id), leafOf(id)];
-  const first = await register(id, old);
+  const first = await register(id, new X509Security(id, old));
   const session = await connect(t, id, old, first.assignedHub);
   await send(session, "with the first leaf");
 
@@ -105,7 +86,7 @@ test("a roll to the second leaf", LIMIT, async (t) => {
   await assert.rejects(connect(t, id, fresh, first.assignedHub), unauthorized);
   await send(session, "still here");
 
-  const second = await register(id, fresh);
+  const second = await register(id, new X509Security(id, fresh));
   assert.deepEqual([second.deviceId, second.assignedHub], [first.deviceId, first.assignedHub]);
   await session.close();
 
@@ -116,58 +97,10 @@ test("a roll to the second leaf", LIMIT, async (t) => {
   await send(after, "unimpressed");
 });
 
-/** Uploads the root and proves that its key is ours. */
-async function trustRoot() {
-  const path =
-    "/subscriptions/any/resourceGroups/any/providers/Microsoft.Devices" +
-    `/provisioningServices/${ready.dps.name}/certificates/node-root`;
-  const uploaded = await manage("PUT", path, undefined, {
-    properties: { certificate: Buffer.from(root.cert).toString("base64") },
-  });
-  const challenge = await manage("POST", `${path}/generateVerificationCode`, uploaded.etag);
-  const answer = pki.leaf(challenge.properties.verificationCode, root);
-  const verified = await manage("POST", `${path}/verify`, challenge.etag, {
-    certificate: answer.cert,
-  });
-  assert.equal(verified.properties.isVerified, true);
-}
-
-/** One call of the management API, which no npm client of an older Node reaches. */
-async function manage(method, path, etag, body) {
-  const port = Number(ready.https.split(":").at(-1));
-  const request = https.request({
-    host: ready.dps.host,
-    port,
-    method,
-    path: `${path}?api-version=2022-02-05`,
-    headers: {
-      Authorization: "Bearer x",
-      "Content-Type": "application/json",
-      ...(etag === undefined ? {} : { "If-Match": etag }),
-    },
-  });
-  request.end(body === undefined ? undefined : JSON.stringify(body));
-  const [response] = await once(request, "response");
-  let text = "";
-  for await (const part of response.setEncoding("utf8")) text += part;
-  assert.equal(response.statusCode, 200, `${method} ${path}: ${text}`);
-  return JSON.parse(text);
-}
-
 /** A fresh leaf with the intermediate behind it, as a device presents it. */
 function leafOf(id) {
   const leaf = pki.leaf(id, intermediate);
   return { cert: leaf.cert + intermediate.cert, key: leaf.key };
-}
-
-async function register(id, leaf) {
-  const client = provisioning.ProvisioningDeviceClient.create(
-    ready.dps.host,
-    ready.dps.id_scope,
-    new ProvisioningMqtt(),
-    new X509Security(id, leaf),
-  );
-  return within(`registering ${id}`, client.register());
 }
 
 /** A connected client, closed when the test ends. */
@@ -188,14 +121,6 @@ function unauthorized(error) {
 
 function send(client, text) {
   return within("sending telemetry", client.sendEvent(new device.Message(text)));
-}
-
-/** Names the step that does not end. */
-function within(what, promise) {
-  const overdue = delay(STEP_MS, undefined, { ref: false }).then(() => {
-    throw new Error(`${what}: not done after ${STEP_MS / 1000} s`);
-  });
-  return Promise.race([promise, overdue]);
 }
 
 function promised(start) {

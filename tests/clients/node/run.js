@@ -2,7 +2,7 @@
 // NODE_EXTRA_CA_CERTS only when it starts.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -24,9 +24,10 @@ const emulator = spawn(binary, ["up", "--json"], { stdio: ["ignore", "pipe", "in
 const ended = once(emulator, "exit");
 try {
   const ready = await readyLine();
+  const files = readdirSync(here).filter((name) => name.endsWith(".test.js"));
   const tests = spawn(
     process.execPath,
-    ["--test", "--test-reporter=spec", join(here, "group.test.js")],
+    ["--test", "--test-reporter=spec", ...files.map((name) => join(here, name))],
     {
       stdio: ["ignore", "inherit", "inherit"],
       env: {
