@@ -1,7 +1,9 @@
 //! What passes between a device and its back end: registration over HTTPS, twins, methods.
 
+use linarite_core::id::HubHostName;
 use linarite_core::sas;
 use linarite_core::secret::SymmetricKey;
+use linarite_emulator::config::HubConfig;
 use linarite_env::Event;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
@@ -197,7 +199,7 @@ async fn an_entry_tells_of_the_registration_of_its_device() {
     assert_eq!(queried.body[0]["registrationState"], record.body);
 }
 
-/// Behaviour A.5.
+/// Behaviour A.5; R-A2, R-A4, R-A23, R-A29, W11.
 #[tokio::test(start_paused = true)]
 async fn a_registration_that_does_not_hold_is_refused_with_azures_number() {
     let lab = Lab::start();
@@ -230,11 +232,52 @@ async fn a_registration_that_does_not_hold_is_refused_with_azures_number() {
     assert!(refusals.count() >= 2, "{rules:#?}");
 }
 
+/// R-B3, R-B14, W10: a failure is a result like any other, with its number and words inside.
+#[tokio::test(start_paused = true)]
+async fn a_registration_that_finds_no_hub_ends_failed_over_either_transport() {
+    let lab = Lab::with(|config| {
+        config.hubs.push(HubConfig {
+            host: HubHostName::parse("hub-2.linarite.test").unwrap(),
+            ..config.hubs[0].clone()
+        });
+    });
+    lab.open_fleet().await;
+    // Of two hubs the static policy takes neither.
+    let path = "/enrollmentGroups/fleet";
+    let mut entry = lab.dps("GET", path, None, None).await.body;
+    entry["allocationPolicy"] = "static".into();
+    let answer = lab.dps("PUT", path, Some("*"), Some(entry)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    let credential = lab.leaf("dev-1", 1, 30);
+    let over_mqtt = lab.register(&credential).await.body;
+    let begun = lab.ask(&register("dev-1"), Some(&credential)).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    sleep(Duration::from_secs(3)).await;
+    let what = format!("/operations/{}", begun.text("operationId"));
+    let poll = device_request("GET", SCOPE, "dev-1", &what);
+    let over_https = lab.ask(&poll, Some(&credential)).await;
+    assert_eq!(over_https.status, 200, "{over_https:?}");
+    for ended in [over_mqtt, over_https.body] {
+        assert_eq!(ended["status"], "failed", "{ended}");
+        let state = &ended["registrationState"];
+        assert_eq!(state["status"], "failed", "{ended}");
+        assert_eq!(state["errorCode"], 400_208, "{ended}");
+        for member in ["errorMessage", "lastUpdatedDateTimeUtc"] {
+            assert!(!state[member].as_str().unwrap().is_empty(), "{ended}");
+        }
+        assert!(state.get("assignedHub").is_none(), "{ended}");
+    }
+    // R-B7: the record says the same.
+    let record = lab.dps("GET", "/registrations/dev-1", None, None).await;
+    assert_eq!((record.status, record.text("status")), (200, "failed"));
+}
+
 fn desired(value: Value) -> Option<Value> {
     Some(json!({ "properties": { "desired": value } }))
 }
 
-/// R-G20 to R-G23, W14.
+/// R-G6, R-G20 to R-G23, W14.
 #[tokio::test(start_paused = true)]
 async fn desired_properties_reach_a_device_that_asked_and_reported_ones_come_back() {
     let lab = Lab::start();

@@ -25,8 +25,10 @@ mod api_rights;
 mod api_rules;
 mod api_strict;
 mod events;
+mod invariants;
 mod management;
 mod modules;
+mod removal;
 mod reprovision;
 mod rollover;
 mod websocket;
@@ -37,6 +39,7 @@ mod hostile;
 mod hostile_mqtt;
 mod mutated;
 mod resumption;
+mod tls;
 
 mod openssl;
 

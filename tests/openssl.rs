@@ -207,6 +207,7 @@ async fn open_group(lab: &Lab, workshop: &Workshop) {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
+/// R-A7, W1: with TLS 1.2 and with 1.3.
 #[tokio::test(start_paused = true)]
 async fn leaves_of_every_kind_are_served_through_a_group() {
     let Some(workshop) = Workshop::open() else {
@@ -237,6 +238,7 @@ async fn leaves_of_every_kind_are_served_through_a_group() {
     }
 }
 
+/// R-A12, W22.
 #[tokio::test(start_paused = true)]
 async fn self_signed_leaves_are_served_through_entries_of_their_own() {
     let Some(workshop) = Workshop::open() else {
@@ -261,6 +263,23 @@ async fn self_signed_leaves_are_served_through_entries_of_their_own() {
     }
 }
 
+/// R-E10: nobody asks the lists that a certificate names; none of these can be reached.
+#[tokio::test(start_paused = true)]
+async fn a_leaf_is_served_whatever_lists_of_revocations_it_names() {
+    let Some(workshop) = Workshop::open() else {
+        return;
+    };
+    workshop.authorities();
+    let lists = "crlDistributionPoints=URI:http://127.0.0.1:9/list.crl\n\
+                 authorityInfoAccess=OCSP;URI:http://127.0.0.1:9/ocsp\n";
+    workshop.leaf("listed", Key::P256, Some(lists));
+    let lab = lab();
+    open_group(&lab, &workshop).await;
+    let identity = workshop.identity("listed", &["listed", "middle"]);
+    is_served(&lab, "listed", &identity).await;
+}
+
+/// R-D3.
 #[tokio::test(start_paused = true)]
 async fn a_proof_of_possession_made_by_openssl_verifies_its_authority() {
     let Some(workshop) = Workshop::open() else {
