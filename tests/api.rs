@@ -27,7 +27,7 @@ fn slots(answer: &Answer) -> &Value {
     &answer.body["attestation"]["x509"]["clientCertificates"]
 }
 
-/// R-F1 to R-F3, R-F5, R-A8.
+/// R-A8, R-A29, R-F1 to R-F3, R-F5, R-F8, I-15.
 #[tokio::test(start_paused = true)]
 async fn an_enrollment_is_created_read_updated_and_deleted_by_its_etag() {
     let lab = Lab::start();
@@ -100,7 +100,7 @@ async fn an_enrollment_is_created_read_updated_and_deleted_by_its_etag() {
     assert_dps_error(&lab.dps("DELETE", path, None, None).await, 404_201);
 }
 
-/// R-A13, R-A14, R-F2.
+/// R-A13, R-A14, R-F2, R-F8.
 #[tokio::test(start_paused = true)]
 async fn a_group_is_created_unverified_and_changes_its_style_as_a_whole() {
     let lab = Lab::start();

@@ -365,6 +365,7 @@ async fn replay(recording: &Recording) -> (usize, Vec<String>) {
     (replay.answered, replay.kept)
 }
 
+/// W2, W6 to W9, W14, W15.
 #[tokio::test(start_paused = true)]
 async fn recorded_clients_get_all_they_need() {
     let Some(recordings) = recordings() else {

@@ -89,6 +89,7 @@ async fn register_with(lab: &Lab, client: &TlsConnector, device: &str) -> String
     answer.topic().to_owned()
 }
 
+/// R-G9.
 #[tokio::test(start_paused = true)]
 async fn a_device_that_expired_while_away_makes_a_full_handshake_and_is_refused() {
     for version in VERSIONS {
@@ -112,6 +113,7 @@ async fn a_device_that_expired_while_away_makes_a_full_handshake_and_is_refused(
     }
 }
 
+/// R-G9.
 #[tokio::test(start_paused = true)]
 async fn with_resumption_on_tls_lets_the_expired_device_in_and_the_hub_still_refuses_it() {
     for version in VERSIONS {

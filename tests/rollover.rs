@@ -32,7 +32,7 @@ pub(crate) fn hex(fingerprint: [u8; 32]) -> String {
         .collect()
 }
 
-/// J1, R-A11, R-B19, R-B21, R-E8.
+/// J1, R-A11, R-B18, R-B19, R-B21, R-E8.
 #[tokio::test(start_paused = true)]
 async fn an_individual_rolls_through_its_secondary_slot_without_losing_its_session() {
     let lab = Lab::start();
@@ -82,7 +82,7 @@ async fn an_individual_rolls_through_its_secondary_slot_without_losing_its_sessi
     assert_eq!(lab.register(&new).await.outcome(), "assigned");
 }
 
-/// J5, I-7, R-G10.
+/// J5, I-7, R-B18, R-B19, R-G10.
 #[tokio::test(start_paused = true)]
 async fn a_new_leaf_of_the_same_issuer_is_known_to_dps_at_once_and_to_the_hub_after_registering() {
     let lab = Lab::start();
@@ -93,13 +93,14 @@ async fn a_new_leaf_of_the_same_issuer_is_known_to_dps_at_once_and_to_the_hub_af
     assert_eq!(lab.session(&new).await.err(), Some(5));
     assert_eq!(lab.events.refusal(mark, "dev-1"), ("R-G10", 401_003));
     assert_eq!(lab.register(&new).await.outcome(), "assigned");
+    assert_eq!(thumbprint(&lab, "dev-1").await, hex(new.fingerprint()));
     let mut after = lab.session(&new).await.unwrap();
     before.expect_end().await;
     after.publish(&telemetry("dev-1"), "rolled").await;
     assert_eq!(lab.session(&old).await.err(), Some(5));
 }
 
-/// J7, R-A15.
+/// J7, R-A15, R-A30: over MQTT a refusal is the answer to the register.
 #[tokio::test(start_paused = true)]
 async fn an_intermediate_rolls_through_the_secondary_slot_of_its_group() {
     let mut lab = Lab::start();
@@ -128,7 +129,7 @@ async fn an_intermediate_rolls_through_the_secondary_slot_of_its_group() {
     lab.serves(&new).await;
 }
 
-/// J10, J11, R-A21, R-A26 to R-A28.
+/// J10, J11, R-A21, R-A26 to R-A28, R-E3.
 #[tokio::test(start_paused = true)]
 async fn a_disabled_entry_shadows_the_group_and_a_deleted_one_does_not() {
     let lab = Lab::start();
@@ -153,7 +154,7 @@ async fn a_disabled_entry_shadows_the_group_and_a_deleted_one_does_not() {
     assert_eq!(lab.register(&one).await.outcome(), "assigned");
 }
 
-/// R-E6, R-E7: with nothing said to the device before.
+/// R-E2, R-E6, R-E7, R-G4: with nothing said to the device before.
 #[tokio::test(start_paused = true)]
 async fn disabling_or_deleting_an_identity_closes_its_session_and_bars_the_way_back() {
     let lab = Lab::start();

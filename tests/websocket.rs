@@ -43,6 +43,7 @@ async fn assert_works(
     assert_eq!(answer.body, json!({ "status": 200, "payload": 2 }));
 }
 
+/// R-G12, W15.
 #[tokio::test(start_paused = true)]
 async fn a_device_lives_over_websocket_whatever_its_frames() {
     let lab = Lab::start();
@@ -72,6 +73,7 @@ async fn the_certificate_counts_as_on_port_8883() {
     }
 }
 
+/// W15.
 #[tokio::test(start_paused = true)]
 async fn a_frame_may_hold_several_packets_and_a_message_several_frames() {
     let lab = Lab::start();
@@ -101,6 +103,7 @@ async fn a_frame_may_hold_several_packets_and_a_message_several_frames() {
     assert_eq!(answers, [0x20, 2, 0, 0, 0x40, 2, 0, 7, 0xD0, 0]);
 }
 
+/// W15.
 #[tokio::test(start_paused = true)]
 async fn paths_headers_and_subprotocols_are_known_in_any_case() {
     let lab = Lab::start();

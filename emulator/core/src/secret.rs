@@ -97,6 +97,7 @@ impl fmt::Debug for SymmetricKey {
 mod tests {
     use super::*;
 
+    /// R-A31.
     #[test]
     fn a_key_has_16_to_64_bytes() {
         for (length, fits) in [(0, false), (15, false), (16, true), (64, true), (65, false)] {

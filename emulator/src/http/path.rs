@@ -87,6 +87,7 @@ fn canonical(path: &str) -> String {
 mod tests {
     use super::*;
 
+    /// W20.
     #[test]
     fn fixed_segments_are_lowered_and_ids_are_not() {
         let table = [

@@ -295,6 +295,7 @@ mod tests {
         }
     }
 
+    /// R-G17.
     #[test]
     fn hub_topics_belong_to_one_device() {
         let telemetry = |bag| Some(HubPublish::Telemetry { bag });
@@ -434,6 +435,7 @@ mod tests {
         }
     }
 
+    /// R-B10, R-G12.
     #[test]
     fn user_names_tell_dps_from_hub() {
         let hub = |module_id| {

@@ -180,6 +180,7 @@ fn status_name(status: &RegistrationStatus) -> &'static str {
 mod tests {
     use super::*;
 
+    /// W5.
     #[test]
     fn a_register_body_may_be_empty_and_may_not_name_somebody_else() {
         let table: [(&[u8], bool); 8] = [

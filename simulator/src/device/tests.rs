@@ -75,6 +75,7 @@ fn a_wake_with_an_empty_store_waits_for_the_first_credential() {
     ]);
 }
 
+/// R-C14, R-C15, R-G26: the command is answered first.
 #[test]
 fn register_first_keeps_the_old_session_and_the_old_key_to_the_end() {
     let mut rig = Rig::connected_to_hub(Firmware::default());
@@ -232,6 +233,7 @@ fn reprovision_without_a_newer_credential_registers_with_the_current_one() {
     rig.expect_end(&["close Dps", "connect HubB other.net #1"]);
 }
 
+/// R-C11, R-C14.
 #[test]
 fn unauthorized_makes_a_device_register() {
     let mut rig = Rig::connected_to_hub(Firmware::default());
@@ -269,6 +271,7 @@ fn retry_firmware_never_registers() {
     );
 }
 
+/// R-C11, I-9.
 #[test]
 fn ten_failures_in_a_row_lead_to_dps() {
     let mut rig = Rig::connected_to_hub(Firmware::default());
@@ -365,13 +368,22 @@ fn a_credential_expired_at_wake_is_rolled() {
     rig.expect(&["Awoke", "RegistrationStarted(#2)", "connect Dps dps.net #2"]);
 }
 
+/// R-C10: other firmware goes to the hub it knows.
 #[test]
 fn a_boot_registers_every_time_where_the_firmware_says_so() {
-    let mut rig = Rig::connected_to_hub(firmware(|it| it.on_boot = OnBoot::Register));
-    rig.sleep();
-    rig.forget();
-    rig.wake();
-    rig.expect(&["Awoke", "RegistrationStarted(#1)", "connect Dps dps.net #1"]);
+    let boots = |firmware: Firmware| {
+        let mut rig = Rig::connected_to_hub(firmware);
+        rig.sleep();
+        rig.forget();
+        rig.wake();
+        rig
+    };
+    boots(firmware(|it| it.on_boot = OnBoot::Register)).expect(&[
+        "Awoke",
+        "RegistrationStarted(#1)",
+        "connect Dps dps.net #1",
+    ]);
+    boots(Firmware::default()).expect(&["Awoke", "connect HubA hub.net #1"]);
 }
 
 #[test]
@@ -400,6 +412,7 @@ fn a_credential_refused_by_hub_and_dps_makes_room_for_the_newer_one() {
     ]);
 }
 
+/// R-B6, R-C12.
 #[test]
 fn throttling_is_waited_out_as_long_as_dps_says() {
     let mut rig = Rig::new(Firmware::default());

@@ -89,6 +89,7 @@ mod tests {
             .collect()
     }
 
+    /// R-C13: devices of a fleet have different lags.
     #[test]
     fn lag_delays_waking_and_not_sleeping() {
         let expected = [

@@ -237,6 +237,7 @@ mod tests {
         assert!(!unauthorized.is_transient());
     }
 
+    /// R-B6.
     #[test]
     fn throttling_and_trouble_are_transient_even_without_a_body() {
         assert!(read("$dps/registrations/res/429/?$rid=1&retry-after=5", "").is_transient());

@@ -54,6 +54,7 @@ fn a_version_1_certificate_is_an_authority_only_if_self_signed() {
     assert!(!BENCH.leaf.is_ca());
 }
 
+/// I-14.
 #[test]
 fn the_ca_flag_decides_from_version_3_on() {
     let root = Authority::root("root");
@@ -72,6 +73,7 @@ fn the_ca_flag_decides_from_version_3_on() {
     }
 }
 
+/// R-A7.
 #[test]
 fn accepted_keys_sign_and_are_told_apart() {
     let table = [
@@ -92,6 +94,7 @@ fn accepted_keys_sign_and_are_told_apart() {
     }
 }
 
+/// R-A7.
 #[test]
 fn other_keys_are_refused() {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
@@ -121,6 +124,7 @@ fn a_flipped_bit_voids_a_signature() {
     );
 }
 
+/// R-A10.
 #[test]
 fn uploads_are_pem_or_base64_of_pem_or_der_and_hold_one_certificate() {
     use base64::Engine as _;
@@ -178,6 +182,7 @@ fn uploads_are_pem_or_base64_of_pem_or_der_and_hold_one_certificate() {
     ));
 }
 
+/// R-F11.
 #[test]
 fn thumbprints_are_40_or_64_hex_digits_in_either_case() {
     let leaf = &BENCH.leaf;
@@ -204,6 +209,7 @@ fn thumbprints_are_40_or_64_hex_digits_in_either_case() {
     );
 }
 
+/// R-A18.
 #[test]
 fn a_chain_has_one_to_ten_certificates() {
     let leaf = &BENCH.leaf;

@@ -45,6 +45,7 @@ mod tests {
     use super::*;
     use crate::test_pki::Authority;
 
+    /// R-D3.
     #[test]
     fn a_proof_carries_the_code_and_the_authoritys_signature() {
         let (root, stranger) = (Authority::root("root"), Authority::root("stranger"));

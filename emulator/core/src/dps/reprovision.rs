@@ -186,6 +186,7 @@ mod tests {
     use super::*;
     use crate::id::DeviceId;
 
+    /// R-B5, R-C2 to R-C6, I-5.
     #[test]
     fn what_registering_again_does_follows_the_policy() {
         use DataAction::{Create, KeepOnSameHub, MigrateFrom, ResetFrom, ResetOnSameHub};
@@ -334,6 +335,7 @@ mod tests {
         }
     }
 
+    /// R-C6.
     #[test]
     fn only_never_forbids_the_hub_to_change() {
         let past = PastAssignment {

@@ -41,7 +41,7 @@ fn an_expiring_leaf_is_rolled_through_the_second_slot() {
     assert_eq!(world.register(&new), "assigned d1 Secondary");
 }
 
-/// J3 and J4: replacing the leaf in the entry leaves the hub as it is until the device registers.
+/// J3, J4, R-E4: replacing the leaf in the entry leaves the hub as it is until the device registers.
 #[test]
 fn a_breached_leaf_connects_until_its_device_registers_anew() {
     let (leaf1, leaf2) = (self_signed("d1", LONG), self_signed("d1", LONG));
@@ -128,7 +128,7 @@ fn an_expiring_intermediate_is_rolled_without_a_gap() {
     assert_eq!((world.records.len(), world.identities.len()), (1, 1));
 }
 
-/// J8: deleting the compromised root stops the whole group until it names the new one.
+/// J8, R-D7: deleting the compromised root stops the whole group until it names the new one.
 #[test]
 fn a_compromised_root_stops_registrations_as_soon_as_it_is_deleted() {
     let (root1, root2) = (Authority::root("root1"), Authority::root("root2"));
@@ -156,7 +156,8 @@ fn a_compromised_root_stops_registrations_as_soon_as_it_is_deleted() {
     assert_eq!(world.connect(&old), "connected");
 }
 
-/// J9: the expiring root stays in its slot even after it is gone from the store.
+/// J9, R-D8, I-18: the expiring root stays in its slot even after it is gone from the store.
+/// R-D9: back under its name it counts again.
 #[test]
 fn an_expiring_root_is_rolled_without_a_gap_and_may_dangle() {
     let (root1, root2) = (Authority::root("root1"), Authority::root("root2"));
@@ -179,9 +180,11 @@ fn an_expiring_root_is_rolled_without_a_gap_and_may_dangle() {
     world.set_group(group_by_name("fleet", Some("root1"), Some("root2")));
     assert_eq!(world.register(&old), "assigned fleet Primary");
     assert_eq!(world.register(&new), "assigned fleet Secondary");
-    world.ca_store.remove(&ca_name("root1"));
+    let removed = world.ca_store.remove(&ca_name("root1")).unwrap();
     assert_eq!(world.register(&new), "assigned fleet Secondary");
     assert_eq!(world.register(&old), "401002 R-A16");
+    world.ca_store.insert(ca_name("root1"), removed);
+    assert_eq!(world.register(&old), "assigned fleet Primary");
 }
 
 /// R-D8: a primary that expired, rather than was deleted, spoils nothing either.
@@ -253,7 +256,7 @@ fn disabled_entries_block_what_lies_below_them_and_deleted_ones_do_not() {
     assert_eq!(outcomes(&mut world), [pass; 5]);
 }
 
-/// J14: another common name is another device.
+/// J14, R-C9: another common name is another device.
 #[test]
 fn a_changed_common_name_makes_a_second_record() {
     let root = Authority::root("root");

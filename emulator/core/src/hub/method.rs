@@ -154,6 +154,7 @@ fn check_name(name: &str) -> Result<(), MethodError> {
 mod tests {
     use super::*;
 
+    /// R-G24, I-10.
     #[test]
     fn timeouts_have_bounds_and_defaults() {
         let max = METHOD_RESPONSE_TIMEOUT_SECONDS_MAX;
@@ -178,6 +179,7 @@ mod tests {
         }
     }
 
+    /// R-G24.
     #[test]
     fn a_payload_has_at_most_128_kib() {
         // Two bytes are the quotes of the JSON string.

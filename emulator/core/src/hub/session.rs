@@ -66,6 +66,7 @@ mod tests {
     use crate::hub::identity::AuthenticationMechanism;
     use crate::id::{ETag, IdentityId};
 
+    /// R-G14.
     #[test]
     fn silence_is_one_and_a_half_keep_alives_within_the_bound() {
         let table = [
@@ -81,6 +82,7 @@ mod tests {
         }
     }
 
+    /// R-E6, R-E8, I-4.
     #[test]
     fn only_disabling_and_by_choice_new_credentials_cost_the_session() {
         let identity = |status, authentication| Identity {

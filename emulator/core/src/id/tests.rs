@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// R-A1, I-11.
 #[test]
 fn registration_ids_keep_to_their_grammar() {
     let long = "a".repeat(128);
@@ -36,6 +37,7 @@ fn registration_ids_keep_to_their_grammar() {
     }
 }
 
+/// R-A3.
 #[test]
 fn registration_ids_compare_without_case_and_device_ids_with_it() {
     let (one, other) = (
@@ -93,6 +95,7 @@ fn hosts_are_names_or_addresses_without_a_port() {
     );
 }
 
+/// R-D1: what a certificate may be named.
 #[test]
 fn certificate_names_and_scopes_keep_to_their_grammar() {
     for (text, accepted) in [

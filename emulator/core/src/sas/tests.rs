@@ -54,6 +54,7 @@ fn a_token_holds_before_its_expiry_second_under_either_key() {
     assert_eq!(token.resource(), "s/registrations/d");
 }
 
+/// W2.
 #[test]
 fn the_resource_is_signed_as_written() {
     for resource in [
@@ -79,6 +80,7 @@ fn the_resource_is_signed_as_written() {
     }
 }
 
+/// W4.
 #[test]
 fn the_signature_is_read_as_clients_write_it() {
     // Among these some signature holds a slash and some a plus.
@@ -100,6 +102,7 @@ fn the_signature_is_read_as_clients_write_it() {
     }
 }
 
+/// W2.
 #[test]
 fn fields_stand_in_any_order_and_must_stand_once() {
     let malformed = |field| Err(SasError::MalformedField { field });
@@ -135,6 +138,7 @@ fn fields_stand_in_any_order_and_must_stand_once() {
     }
 }
 
+/// R-A33.
 #[test]
 fn a_device_key_is_the_hmac_of_the_id_as_spelled() {
     // RFC 4231, test case 1, whose key of 20 bytes is within our bounds.

@@ -26,6 +26,7 @@ fn outcome(chain: &Chain, store: &CaStore, settings: &Settings, now: UnixTime) -
     }
 }
 
+/// R-A16.
 #[test]
 fn a_path_reaches_a_verified_certificate_and_as_far_as_presented() {
     let root = Authority::root("root");
@@ -80,6 +81,7 @@ fn a_path_reaches_a_verified_certificate_and_as_far_as_presented() {
     }
 }
 
+/// R-A17, I-3.
 #[test]
 fn only_a_self_signed_root_may_be_left_out() {
     let root = Authority::root("root");
@@ -126,6 +128,7 @@ fn of_two_roots_with_one_name_the_one_that_signed_is_meant() {
     }
 }
 
+/// R-A20, I-14.
 #[test]
 fn every_certificate_of_a_path_must_hold_both_end_seconds_included() {
     let span = (-10, 10);
@@ -211,6 +214,7 @@ fn what_lies_above_a_verified_certificate_cannot_spoil_it() {
     }
 }
 
+/// I-14.
 #[test]
 fn an_issuer_must_be_an_authority() {
     let root = Authority::root("root");

@@ -37,7 +37,7 @@ fn assigned(decision: Result<Decision, Refusal>) -> Assignment {
     }
 }
 
-/// R-A24, row by row, in both modes.
+/// R-A24, row by row, in both modes; so R-A19, R-A21 to R-A23, R-A26, I-1, I-12 and I-13 hold.
 #[test]
 fn disabled_entries_refuse_by_their_place_in_the_chain() {
     let root = Authority::root("root");
@@ -148,7 +148,7 @@ fn disabled_entries_refuse_by_their_place_in_the_chain() {
     }
 }
 
-/// R-A12.
+/// R-A12, R-D4: roots and intermediates vouch alike.
 #[test]
 fn a_leaf_signed_by_a_ca_needs_a_verified_one_even_with_an_entry_of_its_own() {
     let root = Authority::root("root");
@@ -182,7 +182,7 @@ fn a_leaf_signed_by_a_ca_needs_a_verified_one_even_with_an_entry_of_its_own() {
     }
 }
 
-/// R-A16, R-A17 with the root left out or not.
+/// R-A16, R-A17, I-3 with the root left out or not.
 #[test]
 fn what_must_be_presented_depends_on_the_setting_for_roots_only() {
     let root = Authority::root("root");
@@ -204,6 +204,7 @@ fn what_must_be_presented_depends_on_the_setting_for_roots_only() {
     }
 }
 
+/// R-A4, R-A3.
 #[test]
 fn the_leaf_must_carry_the_registration_id_case_aside() {
     let root = Authority::root("root");
@@ -219,6 +220,7 @@ fn the_leaf_must_carry_the_registration_id_case_aside() {
     }
 }
 
+/// R-A1, I-11.
 #[test]
 fn strict_ids_begin_and_end_with_a_letter_or_digit() {
     let mut world = World::new(store(&[])).with_individual(entry("d-", keys(1, 2)));
@@ -273,6 +275,7 @@ fn tokens_are_signed_with_own_or_derived_keys_and_never_with_a_groups() {
     }
 }
 
+/// R-B22.
 #[test]
 fn a_token_gives_the_hub_the_devices_own_keys() {
     let world = World::new(store(&[])).with_group(group_of("fleet", keys(3, 4)));
@@ -322,7 +325,7 @@ fn nothing_presented_and_the_wrong_kind_are_told_apart() {
     }
 }
 
-/// The words of A.5, and a sentence with both sides for operators.
+/// R-A2, R-A15, R-A16, R-A21b: the words of A.5, and a sentence with both sides for operators.
 #[test]
 fn refusals_speak_azures_words_on_the_wire_and_plainly_to_operators() {
     let root = Authority::root("root");
@@ -406,7 +409,7 @@ fn the_hub_gets_the_presented_leaf_and_only_by_setting_the_other_one() {
     }
 }
 
-/// R-A5, R-A3, R-B24.
+/// R-A5, R-A3, R-B24, I-16.
 #[test]
 fn the_device_id_is_the_recorded_one_then_the_entrys_then_the_registration_id() {
     let named = |id: &str| {
@@ -442,7 +445,7 @@ fn the_device_id_is_the_recorded_one_then_the_entrys_then_the_registration_id() 
     }
 }
 
-/// R-B17, R-C3, R-C5, R-C6: where the twin comes from and whether credentials are written.
+/// R-B17, R-B23, R-C3 to R-C6, I-6: where the twin comes from and whether credentials are written.
 #[test]
 fn an_assignment_says_what_to_do_with_twin_and_credentials() {
     let entry_twin = InitialTwin::new(&json!({"a": 1}), &json!({})).unwrap();

@@ -34,6 +34,7 @@ fn said(outcome: &Result<Admitted, AdmissionError>) -> String {
 
 const RESOURCE: &str = "hub.local/devices/Dev";
 
+/// R-G7, R-G10.
 #[test]
 fn a_leaf_is_admitted_by_either_thumbprint_within_its_period() {
     let span = (-10, 10);

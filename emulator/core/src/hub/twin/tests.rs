@@ -6,12 +6,14 @@ use crate::limits::{TWIN_INTEGER_MAX, TWIN_INTEGER_MIN};
 const T0: &str = "2026-01-01T00:00:00Z";
 const T1: &str = "2026-01-02T00:00:00Z";
 
+/// R-G22.
 #[test]
 fn a_fresh_twin_is_empty_at_version_1() {
     let expected = json!({"desired": {"$version": 1}, "reported": {"$version": 1}});
     assert_eq!(DeviceTwin::new(T0).device_view(), expected);
 }
 
+/// R-G21.
 #[test]
 fn a_patch_merges_and_null_deletes() {
     // before, patch, after
@@ -53,6 +55,7 @@ fn a_patch_merges_and_null_deletes() {
     }
 }
 
+/// R-G21.
 #[test]
 fn a_replacement_forgets_what_was_there() {
     let mut twin = DeviceTwin::new(T0);
@@ -68,6 +71,7 @@ fn a_replacement_forgets_what_was_there() {
     assert_eq!((twin.desired_version(), twin.reported_version()), (3, 1));
 }
 
+/// R-G22.
 #[test]
 fn metadata_tells_at_every_level_what_changed_last() {
     let mut twin = DeviceTwin::new(T0);
@@ -95,6 +99,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!({"property": 1}), |inner, _| json!({"k": inner}))
 }
 
+/// R-G20.
 #[test]
 fn sections_keep_to_their_bounds() {
     let long_key = |length: usize| json!({"k".repeat(length): 1});
@@ -136,6 +141,7 @@ fn sections_keep_to_their_bounds() {
     }
 }
 
+/// R-G20.
 #[test]
 fn a_sections_size_counts_keys_and_values_after_the_merge() {
     // Eight strings of 1024 less keys of one byte: the tags are full to the byte.
@@ -207,6 +213,7 @@ fn mirrors(value: &Map<String, Value>, metadata: &Map<String, Value>) -> bool {
 }
 
 proptest! {
+    /// R-G22.
     #[test]
     fn versions_strictly_grow_and_metadata_mirrors_values(
         patches in proptest::collection::vec(object(), 1..6),
