@@ -74,7 +74,9 @@ impl SymmetricKey {
         STANDARD.encode(&self.0)
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The key itself, for those who wrap it for somebody.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
