@@ -17,7 +17,9 @@ use linarite_core::dps::attestation::{
     AttestationMechanism, PresentedAttestation, X509Attestation,
 };
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, PrimarySecondary};
-use linarite_core::dps::registration::{Attempt, Book, Decision, PastAssignment, decide};
+use linarite_core::dps::registration::{
+    Attempt, Book, Decision, PastAssignment, Transport, decide,
+};
 use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
 use linarite_core::settings::Settings;
@@ -96,11 +98,13 @@ impl World {
             individual: self.individual.as_ref(),
             groups: &self.groups,
             ca_store: &self.presented.store,
+            tpm_challenge: None,
         };
         let presented = PresentedAttestation::X509(chain);
         let attempt = Attempt {
             registration_id: &self.id,
             presented,
+            transport: Transport::Mqtt,
             api: DeviceApi::default(),
         };
         let settings = Settings::default();

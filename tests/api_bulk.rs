@@ -160,7 +160,7 @@ async fn an_item_that_is_not_readable_fails_alone() {
         (
             json!({ "registrationId": "dev-2", "attestation": { "type": "tpm" } }),
             "dev-2",
-            501_000,
+            400_004,
         ),
     ];
     for (item, id, code) in table {

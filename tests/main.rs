@@ -31,6 +31,7 @@ mod modules;
 mod removal;
 mod reprovision;
 mod rollover;
+mod tpm;
 mod websocket;
 
 mod replay;

@@ -5,6 +5,7 @@
 //! are put in: a fresh signature over the resource as the client wrote it, the operation the
 //! emulator began, and the request id the emulator gave its method call.
 
+mod https;
 mod recording;
 
 use std::collections::BTreeMap;

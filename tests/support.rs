@@ -8,6 +8,7 @@ pub(crate) mod mqtt;
 pub(crate) mod operator;
 mod panics;
 pub(crate) mod repository;
+pub(crate) mod tpm;
 pub(crate) mod websocket;
 
 use std::io;

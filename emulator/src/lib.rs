@@ -19,6 +19,7 @@ pub mod policy;
 mod service;
 mod store;
 pub mod tls;
+mod tpm;
 mod wire;
 mod ws;
 

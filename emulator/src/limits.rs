@@ -57,6 +57,9 @@ pub const ENROLLMENT_GROUPS_MAX: usize = 200;
 /// Individual enrollments, and registration records, of a DPS instance (behaviour H.1).
 pub const REGISTRATIONS_MAX: usize = 1_000_000;
 
+/// Challenges to TPMs that may be open at once. Ours; each holds about 1 KB for an hour.
+pub const TPM_CHALLENGES_MAX: usize = 10_000;
+
 /// Devices and modules of one hub together (behaviour H.2).
 pub const IDENTITIES_MAX: usize = 1_000_000;
 

@@ -10,4 +10,5 @@ pub(crate) mod hub;
 pub(crate) mod management;
 pub(crate) mod notification;
 mod reader;
+mod tpm;
 pub(crate) mod version;

@@ -27,6 +27,12 @@ pub const SYMMETRIC_KEY_BYTES_MIN: usize = 16;
 /// Longest symmetric key, in bytes (R-A31).
 pub const SYMMETRIC_KEY_BYTES_MAX: usize = 64;
 
+/// Longest public key of a TPM, in bytes. Ours: those of 4096 bits have about 600.
+pub const TPM_KEY_BYTES_MAX: usize = 1024;
+
+/// How long a challenge to a TPM counts, in seconds. Ours: as long as the tokens SDKs sign last.
+pub const TPM_CHALLENGE_SECONDS: i64 = 3600;
+
 /// Most certificates a device may present, leaf included (R-A18: at least ten).
 pub const CHAIN_LENGTH_MAX: usize = 10;
 

@@ -7,9 +7,10 @@ use crate::certificate::Chain;
 use crate::certificate::path::CaStore;
 use crate::dps::allocation::{LinkedHub, LinkedHubs};
 use crate::dps::attestation::PresentedAttestation;
+use crate::dps::attestation::tpm::TpmChallenge;
 use crate::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
 use crate::dps::registration::{
-    Assignment, Attempt, Book, Decision, PastAssignment, Refusal, decide,
+    Assignment, Attempt, Book, Decision, PastAssignment, Refusal, Transport, decide,
 };
 use crate::dps::reprovision::DeviceApi;
 use crate::hub::admission::{AdmissionError, Found, PresentedCredential, admit};
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) groups: Vec<Arc<EnrollmentGroup>>,
     pub(crate) ca_store: CaStore,
     pub(crate) hubs: LinkedHubs,
+    pub(crate) tpm_challenge: Option<TpmChallenge>,
+    pub(crate) transport: Transport,
     pub(crate) settings: Settings,
     pub(crate) api: DeviceApi,
     pub(crate) now: UnixTime,
@@ -39,6 +42,8 @@ impl World {
             groups: Vec::new(),
             ca_store,
             hubs: linked(&["h1"]),
+            tpm_challenge: None,
+            transport: Transport::Https,
             settings: Settings::default(),
             api: DeviceApi::default(),
             now: NOW,
@@ -82,10 +87,12 @@ impl World {
             individual,
             groups: &self.groups,
             ca_store: &self.ca_store,
+            tpm_challenge: self.tpm_challenge.as_ref(),
         };
         let attempt = Attempt {
             registration_id: id,
             presented,
+            transport: self.transport,
             api: self.api,
         };
         let past = self.records.get(id);

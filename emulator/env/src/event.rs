@@ -95,6 +95,8 @@ pub enum Event {
         registration_id: Arc<str>,
         presented: Option<Fingerprint>,
     },
+    /// The TPM of a registration has to prove itself before anything else.
+    RegistrationChallenged { registration_id: Arc<str> },
     /// A registration was refused at the door.
     RegistrationRefused {
         registration_id: Arc<str>,

@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use bytes::Bytes;
+use linarite_core::dps::attestation::tpm::TpmKeys;
+use linarite_core::dps::registration::Transport;
 use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::sas::SharedAccessSignature;
 
@@ -17,9 +19,9 @@ use super::answer::{Answered, Api, Refusal, header, host, ok};
 use crate::error::ServiceError;
 use crate::limits::DPS_MESSAGE_BYTES_MAX;
 use crate::service::Services;
-use crate::service::register::{Asked, Shown};
+use crate::service::register::{Asked, Beginning, Shown};
 use crate::tls::peer::PeerIdentity;
-use crate::wire::dps::{self, Answer};
+use crate::wire::dps::{self, Answer, RegisterBody};
 use crate::wire::version::ApiVersion;
 
 pub(super) fn routes() -> Router<Arc<Services>> {
@@ -43,20 +45,21 @@ async fn register(
 ) -> Answered {
     let refuse = Refusal::new(Api::Dps, &services);
     let shown = shown(&services, &id_scope, &headers, peer).map_err(&refuse)?;
-    check_body(&body, &id).map_err(&refuse)?;
-    let asked = Asked {
-        shown,
-        api: DeviceApi::of_version(Some(&version.to_string())),
-    };
-    let begun = services.register.begin(&id, asked).map_err(&refuse)?;
-    let location = format!(
-        "https://{}/{id_scope}/registrations/{id}/operations/{}",
-        host(&headers),
-        begun.operation_id
-    );
-    let mut response = respond(dps::assigning(&begun));
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(LOCATION, location);
+    let body = read_body(&body, &id).map_err(&refuse)?;
+    let api = DeviceApi::of_version(Some(&version.to_string()));
+    let asked = asked(shown, body.tpm, api);
+    let beginning = services.register.begin(&id, asked).map_err(&refuse)?;
+    let (tracking_id, now) = (services.names.tracking_id(), services.env.clock.now_ms());
+    let mut response = respond(dps::beginning(&beginning, &tracking_id, now));
+    if let Beginning::Assigning(begun) = beginning {
+        let location = format!(
+            "https://{}/{id_scope}/registrations/{id}/operations/{}",
+            host(&headers),
+            begun.operation_id
+        );
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            response.headers_mut().insert(LOCATION, location);
+        }
     }
     Ok(response)
 }
@@ -80,7 +83,11 @@ async fn operation(
     }
     let state = services
         .register
-        .operation(&id, &operation_id, &shown)
+        .operation(
+            &id,
+            &operation_id,
+            &asked(shown, None, DeviceApi::default()),
+        )
         .map_err(&refuse)?;
     Ok(respond(dps::operation(&state)))
 }
@@ -94,12 +101,22 @@ async fn lookup(
 ) -> Answered {
     let refuse = Refusal::new(Api::Dps, &services);
     let shown = shown(&services, &id_scope, &headers, peer).map_err(&refuse)?;
-    check_body(&body, &id).map_err(&refuse)?;
-    let record = services.register.lookup(&id, &shown).map_err(&refuse)?;
+    let body = read_body(&body, &id).map_err(&refuse)?;
+    let asked = asked(shown, body.tpm, DeviceApi::default());
+    let record = services.register.lookup(&id, &asked).map_err(&refuse)?;
     Ok(ok(&dps::registration_state(&record)))
 }
 
-fn check_body(body: &Bytes, id: &str) -> Result<(), ServiceError> {
+fn asked(shown: Shown, tpm: Option<TpmKeys>, api: DeviceApi) -> Asked {
+    Asked {
+        shown,
+        tpm,
+        transport: Transport::Https,
+        api,
+    }
+}
+
+fn read_body(body: &Bytes, id: &str) -> Result<RegisterBody, ServiceError> {
     if body.len() > DPS_MESSAGE_BYTES_MAX {
         let text = format!("The body is longer than {DPS_MESSAGE_BYTES_MAX} bytes.");
         return Err(ServiceError::new(
@@ -109,7 +126,7 @@ fn check_body(body: &Bytes, id: &str) -> Result<(), ServiceError> {
             text,
         ));
     }
-    dps::check_register_body(body, id)
+    dps::read_register_body(body, id)
 }
 
 /// A token in the header is judged before a certificate in TLS.

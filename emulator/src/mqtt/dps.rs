@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::dps::attestation::tpm::TpmKeys;
+use linarite_core::dps::registration::Transport;
 use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::hub::session::silence_allowed_ms;
 use linarite_core::sas::SharedAccessSignature;
@@ -166,18 +168,26 @@ impl DpsSession {
         let register = &self.services.register;
         match request {
             DpsPublish::Register { rid } => {
-                let asked = || Asked {
-                    shown: self.shown.clone(),
-                    api: self.api,
-                };
-                let begun = body::check_register_body(payload, id)
-                    .and_then(|()| register.begin(id, asked()));
-                (rid, begun.map(|begun| body::assigning(&begun)))
+                let beginning = body::read_register_body(payload, id)
+                    .and_then(|body| register.begin(id, self.asked(body.tpm)));
+                let names = &self.services.names;
+                let now = self.services.env.clock.now_ms();
+                let answer = |beginning| body::beginning(&beginning, &names.tracking_id(), now);
+                (rid, beginning.map(answer))
             }
             DpsPublish::OperationStatus { rid, operation_id } => {
-                let state = register.operation(id, operation_id, &self.shown);
+                let state = register.operation(id, operation_id, &self.asked(None));
                 (rid, state.map(|state| body::operation(&state)))
             }
+        }
+    }
+
+    fn asked(&self, tpm: Option<TpmKeys>) -> Asked {
+        Asked {
+            shown: self.shown.clone(),
+            tpm,
+            transport: Transport::Mqtt,
+            api: self.api,
         }
     }
 

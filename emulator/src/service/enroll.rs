@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use linarite_core::dps::attestation::AttestationMechanism;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
 use linarite_core::dps::ownership::EntryName;
 use linarite_core::id::{ETag, EnrollmentGroupId, Precondition, RegistrationId, Write};
@@ -159,13 +158,5 @@ impl Book {
             group,
             enabled,
         });
-    }
-}
-
-/// Refuses what an entry may say but the emulator does not carry out.
-pub(crate) fn check_emulated(attestation: &AttestationMechanism) -> Result<(), ServiceError> {
-    match attestation {
-        AttestationMechanism::Tpm { .. } => Err(ServiceError::not_emulated("TPM attestation")),
-        AttestationMechanism::SymmetricKey { .. } | AttestationMechanism::X509(_) => Ok(()),
     }
 }

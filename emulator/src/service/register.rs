@@ -4,21 +4,22 @@
 //! registrations of one id apart (R-B8), waits as Azure does (R-B1), and writes what was decided
 //! at the hub and in the record, in that order.
 
+mod asked;
+mod challenge;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use linarite_core::certificate::Chain;
-use linarite_core::dps::attestation::PresentedAttestation;
+use linarite_core::dps::attestation::tpm::{TpmChallenge, TpmError};
+use linarite_core::dps::attestation::{AttestationError, AttestationMechanism};
 use linarite_core::dps::enrollment::Slot;
 use linarite_core::dps::registration::{
-    Assignment, Attempt, Book as BookView, Decision, EnrollmentRef, PastAssignment, decide,
+    Assignment, Attempt, Book as BookView, Decision, EnrollmentRef, PastAssignment, Refusal, decide,
 };
-use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::id::{EnrollmentGroupId, HubHostName, IdScope, RegistrationId};
-use linarite_core::sas::SharedAccessSignature;
 use linarite_core::settings::Settings;
 use linarite_core::time::UnixTime;
-use linarite_env::event::{Fingerprint, Reason, SlotName};
+use linarite_env::event::{Reason, SlotName};
 use linarite_env::{Env, Event};
 use tokio_util::task::TaskTracker;
 
@@ -26,51 +27,24 @@ use super::hub::Hub;
 use super::links::Links;
 use crate::config::Config;
 use crate::error::ServiceError;
-use crate::limits::REGISTRATIONS_MAX;
+use crate::limits::{REGISTRATIONS_MAX, TPM_CHALLENGES_MAX};
 use crate::names::Names;
 use crate::store::book::Book;
+use crate::store::challenges::Challenges;
 use crate::store::page::Page;
 use crate::store::registrations::{
     Mechanism, Operation, RegistrationRecord, RegistrationStatus, Registrations,
 };
 
-/// What a device shows to be judged.
+pub(crate) use asked::{Asked, Shown};
+pub(crate) use challenge::Challenged;
+use challenge::Unproven;
+
+/// How a registration begins.
 #[derive(Clone, Debug)]
-pub(crate) enum Shown {
-    Certificate(Chain),
-    Token(SharedAccessSignature),
-    Nothing,
-}
-
-impl Shown {
-    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        match self {
-            Self::Certificate(chain) => Some(Fingerprint(chain.leaf().fingerprint())),
-            Self::Token(_) | Self::Nothing => None,
-        }
-    }
-
-    fn as_presented(&self) -> PresentedAttestation<'_> {
-        match self {
-            Self::Certificate(chain) => PresentedAttestation::X509(chain),
-            Self::Token(token) => PresentedAttestation::SymmetricKey(token),
-            Self::Nothing => PresentedAttestation::None,
-        }
-    }
-
-    fn mechanism(&self) -> Mechanism {
-        match self {
-            Self::Certificate(_) | Self::Nothing => Mechanism::X509,
-            Self::Token(_) => Mechanism::SymmetricKey,
-        }
-    }
-}
-
-/// What a device asks with, beside its id.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) shown: Shown,
-    pub(crate) api: DeviceApi,
+pub(crate) enum Beginning {
+    Assigning(Begun),
+    Challenged(Challenged),
 }
 
 /// A registration that was accepted and is under way.
@@ -91,6 +65,36 @@ pub(crate) enum OperationState {
     },
 }
 
+/// A registration that the rules let through.
+struct Judged {
+    id: RegistrationId,
+    decision: Decision,
+    /// What its TPM has proven itself with, if it has one.
+    challenge: Option<Arc<TpmChallenge>>,
+}
+
+/// A registration that the rules do not let through.
+enum Unfit {
+    Refused(ServiceError),
+    /// Its TPM has yet to prove itself.
+    Unproven(Box<Unproven>),
+}
+
+impl From<Unfit> for ServiceError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Refused(error) => error,
+            Unfit::Unproven(unproven) => unproven.error,
+        }
+    }
+}
+
+impl From<ServiceError> for Unfit {
+    fn from(error: ServiceError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// The service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Register(Arc<Inner>);
@@ -106,6 +110,7 @@ struct Inner {
     latency: Duration,
     retry_after_seconds: u32,
     registrations: Registrations,
+    challenges: Challenges,
     tasks: TaskTracker,
 }
 
@@ -130,41 +135,48 @@ impl Register {
             latency: config.assignment_latency,
             retry_after_seconds: config.retry_after_seconds,
             registrations: Registrations::default(),
+            challenges: Challenges::new(TPM_CHALLENGES_MAX),
             tasks: tasks.clone(),
         }))
     }
 
-    /// Judges a registration and, if it stands, starts the operation that carries it out.
+    /// Judges a registration and, if it stands, starts the operation that carries it out. A TPM
+    /// is challenged first.
     ///
     /// # Errors
     /// What the rules refuse, 409203 while another operation of the id runs (R-B8).
-    pub(crate) fn begin(&self, id: &str, asked: Asked) -> Result<Begun, ServiceError> {
+    pub(crate) fn begin(&self, id: &str, asked: Asked) -> Result<Beginning, ServiceError> {
         let now = self.0.env.clock.now();
-        let judged = self.judge(id, &asked.shown, asked.api, now);
-        let judged = judged.inspect_err(|error| {
-            self.0.env.events.emit(Event::RegistrationRefused {
-                registration_id: id.into(),
-                presented: asked.shown.fingerprint(),
-                reason: error.reason(),
-            });
-        })?;
-        let (id, decision) = judged;
-        let operation_id = self.start(&id, &asked.shown)?;
+        let judged = match self.judge(id, &asked, now) {
+            Ok(judged) => judged,
+            Err(Unfit::Unproven(unproven)) => {
+                return self.challenge(*unproven).map(Beginning::Challenged);
+            }
+            Err(Unfit::Refused(error)) => {
+                self.0.env.events.emit(Event::RegistrationRefused {
+                    registration_id: id.into(),
+                    presented: asked.fingerprint(),
+                    reason: error.reason(),
+                });
+                return Err(error);
+            }
+        };
+        let operation_id = self.start(&judged.id, &asked)?;
         self.0.env.events.emit(Event::RegistrationAccepted {
-            registration_id: id.as_str().into(),
-            presented: asked.shown.fingerprint(),
+            registration_id: judged.id.as_str().into(),
+            presented: asked.fingerprint(),
         });
-        let begun = self.begun(&id, &operation_id);
+        let begun = self.begun(&judged.id, &operation_id);
         let (service, latency) = (self.clone(), self.0.latency);
         if latency.is_zero() {
-            service.carry_out(&id, &operation_id, decision, &asked.shown);
+            service.carry_out(judged, &operation_id, &asked);
         } else {
             self.0.tasks.spawn(async move {
                 tokio::time::sleep(latency).await;
-                service.carry_out(&id, &operation_id, decision, &asked.shown);
+                service.carry_out(judged, &operation_id, &asked);
             });
         }
-        Ok(begun)
+        Ok(Beginning::Assigning(begun))
     }
 
     /// How an operation stands, told only to who began it.
@@ -175,7 +187,7 @@ impl Register {
         &self,
         id: &str,
         operation_id: &str,
-        shown: &Shown,
+        asked: &Asked,
     ) -> Result<OperationState, ServiceError> {
         let id = parse_id(id)?;
         let operation = self
@@ -185,7 +197,7 @@ impl Register {
             .flatten()
             .filter(|operation| operation.id == operation_id)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Operation"))?;
-        self.check_asker(&id, &operation, shown)?;
+        self.check_asker(&id, &operation, asked)?;
         Ok(match operation.ended {
             None => OperationState::Assigning(self.begun(&id, operation_id)),
             Some(record) => OperationState::Ended {
@@ -203,11 +215,10 @@ impl Register {
     pub(crate) fn lookup(
         &self,
         id: &str,
-        shown: &Shown,
+        asked: &Asked,
     ) -> Result<RegistrationRecord, ServiceError> {
-        let now = self.0.env.clock.now();
-        let judged = self.judge(id, shown, DeviceApi::default(), now)?;
-        self.record(&judged.0)
+        let judged = self.judge(id, asked, self.0.env.clock.now())?;
+        self.record(&judged.id)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Registration"))
     }
 
@@ -263,42 +274,42 @@ impl Register {
         &self,
         id: &RegistrationId,
         operation: &Operation,
-        shown: &Shown,
+        asked: &Asked,
     ) -> Result<(), ServiceError> {
-        match shown {
+        match &asked.shown {
             Shown::Token(_) if operation.presented.is_none() => {
-                let (api, now) = (DeviceApi::default(), self.0.env.clock.now());
-                self.judge(id.as_str(), shown, api, now).map(|_| ())
+                self.judge(id.as_str(), asked, self.0.env.clock.now())?;
+                Ok(())
             }
-            Shown::Certificate(_) if operation.presented == shown.fingerprint() => Ok(()),
+            Shown::Certificate(_) if operation.presented == asked.shown.fingerprint() => Ok(()),
             Shown::Certificate(_) | Shown::Token(_) | Shown::Nothing => Err(unauthorized("R-A30")),
         }
     }
 
     /// Judges by the entries and hubs of this moment what was shown at `now`.
-    fn judge(
-        &self,
-        id: &str,
-        shown: &Shown,
-        api: DeviceApi,
-        now: UnixTime,
-    ) -> Result<(RegistrationId, Decision), ServiceError> {
+    fn judge(&self, id: &str, asked: &Asked, now: UnixTime) -> Result<Judged, Unfit> {
         let id = parse_id(id)?;
         let inner = &*self.0;
-        inner.check_scope(shown)?;
+        inner.check_scope(&asked.shown)?;
         let individual = inner.book.individual(&id);
+        let of_tpm = individual
+            .as_ref()
+            .is_some_and(|entry| matches!(entry.attestation, AttestationMechanism::Tpm { .. }));
+        let challenge = of_tpm.then(|| inner.challenges.get(&id)).flatten();
         let snapshot = inner.book.snapshot();
         let view = BookView {
             individual: individual.as_deref(),
             groups: &snapshot.groups,
             ca_store: &snapshot.ca_store,
+            tpm_challenge: challenge.as_deref(),
         };
         let hubs = inner.links.current().hubs();
         let past = self.record(&id).and_then(|record| record.assigned);
         let attempt = Attempt {
             registration_id: &id,
-            presented: shown.as_presented(),
-            api,
+            presented: asked.presented(),
+            transport: asked.transport,
+            api: asked.api,
         };
         let settings = &inner.settings;
         let decision = decide(&attempt, &view, past.as_ref(), &hubs, settings, now);
@@ -308,12 +319,16 @@ impl Register {
                 rule = refusal.rule(),
                 "{refusal}"
             );
-            ServiceError::from(&refusal)
+            unfit(&id, &refusal, asked)
         })?;
-        Ok((id, decision))
+        Ok(Judged {
+            id,
+            decision,
+            challenge,
+        })
     }
 
-    fn start(&self, id: &RegistrationId, shown: &Shown) -> Result<String, ServiceError> {
+    fn start(&self, id: &RegistrationId, asked: &Asked) -> Result<String, ServiceError> {
         let registrations = &self.0.registrations;
         if registrations.len() >= REGISTRATIONS_MAX && !registrations.contains(id) {
             return Err(ServiceError::limit(
@@ -333,7 +348,7 @@ impl Register {
             }
             registration.operation = Some(Operation {
                 id: operation_id.clone(),
-                presented: shown.fingerprint(),
+                presented: asked.fingerprint(),
                 ended: None,
             });
             Ok(operation_id)
@@ -349,19 +364,18 @@ impl Register {
     }
 
     /// Does what was decided: first the hub, then the record, then the news.
-    fn carry_out(
-        &self,
-        id: &RegistrationId,
-        operation_id: &str,
-        decision: Decision,
-        shown: &Shown,
-    ) {
+    fn carry_out(&self, judged: Judged, operation_id: &str, asked: &Asked) {
+        let Judged {
+            id,
+            decision,
+            challenge,
+        } = judged;
         let mut group = None;
         let mut assigned = None;
         let status = match decision {
             Decision::Assign(assignment) => {
                 group = group_of(&assignment.enrollment);
-                let status = self.assign(&assignment, shown);
+                let status = self.assign(&assignment, asked);
                 assigned = Some(assignment);
                 status
             }
@@ -386,11 +400,19 @@ impl Register {
                 text: "custom allocation webhooks are not emulated".to_owned(),
             },
         };
-        self.write_record(id, operation_id, &status, shown, group);
-        self.tell(id, &status, assigned.as_ref(), shown);
+        let mechanism = match (challenge, &asked.shown) {
+            (Some(challenge), _) => {
+                let assigned = assigned.as_ref();
+                Mechanism::Tpm(assigned.and_then(|assigned| self.hub_key(assigned, &challenge)))
+            }
+            (None, Shown::Token(_)) => Mechanism::SymmetricKey,
+            (None, Shown::Certificate(_) | Shown::Nothing) => Mechanism::X509,
+        };
+        self.write_record(&id, operation_id, &status, mechanism, group);
+        self.tell(&id, &status, assigned.as_ref(), asked);
     }
 
-    fn assign(&self, assignment: &Assignment, shown: &Shown) -> RegistrationStatus {
+    fn assign(&self, assignment: &Assignment, asked: &Asked) -> RegistrationStatus {
         let find = |host: &HubHostName| self.0.hubs.iter().find(|hub| hub.host == *host);
         let Some(hub) = find(&assignment.hub) else {
             let text = format!("hub {} is not linked", assignment.hub);
@@ -400,7 +422,7 @@ impl Register {
                 text,
             };
         };
-        hub.provision(assignment, shown.fingerprint(), find);
+        hub.provision(assignment, asked.fingerprint(), find);
         RegistrationStatus::Assigned {
             hub: assignment.hub.clone(),
             device_id: assignment.device_id.clone(),
@@ -414,7 +436,7 @@ impl Register {
         id: &RegistrationId,
         operation_id: &str,
         status: &RegistrationStatus,
-        shown: &Shown,
+        mechanism: Mechanism,
         group: Option<EnrollmentGroupId>,
     ) {
         let now = self.0.env.clock.now_ms();
@@ -437,7 +459,7 @@ impl Register {
                 updated: now,
                 etag,
                 status: status.clone(),
-                mechanism: shown.mechanism(),
+                mechanism,
                 group,
                 assigned,
             };
@@ -455,7 +477,7 @@ impl Register {
         id: &RegistrationId,
         status: &RegistrationStatus,
         assigned: Option<&Assignment>,
-        shown: &Shown,
+        asked: &Asked,
     ) {
         let registration_id: Arc<str> = id.as_str().into();
         let ended = |status, rule, code, text| Event::RegistrationEnded {
@@ -474,7 +496,7 @@ impl Register {
                     Slot::Primary => SlotName::Primary,
                     Slot::Secondary => SlotName::Secondary,
                 }),
-                presented: shown.fingerprint(),
+                presented: asked.fingerprint(),
             },
             (RegistrationStatus::Failed { rule, code, text }, _) => {
                 ended("failed", *rule, *code, text.clone())
@@ -493,7 +515,7 @@ impl Register {
 impl Inner {
     /// A token names the id scope it is for; `core` checks the rest of its resource (R-A31).
     fn check_scope(&self, shown: &Shown) -> Result<(), ServiceError> {
-        let Shown::Token(token) = shown else {
+        let Some(token) = shown.token() else {
             return Ok(());
         };
         let resource = token.resource();
@@ -503,6 +525,18 @@ impl Inner {
         } else {
             Err(unauthorized("R-A31"))
         }
+    }
+}
+
+/// What a refusal means for what comes next.
+fn unfit(id: &RegistrationId, refusal: &Refusal, asked: &Asked) -> Unfit {
+    let error = ServiceError::from(refusal);
+    match (refusal, &asked.tpm) {
+        (Refusal::Attestation(AttestationError::Tpm(TpmError::ProofOutstanding)), Some(keys)) => {
+            let (id, keys) = (id.clone(), keys.clone());
+            Unfit::Unproven(Box::new(Unproven { id, keys, error }))
+        }
+        _ => Unfit::Refused(error),
     }
 }
 

@@ -14,6 +14,7 @@ use linarite_env::event::Fingerprint;
 use serde_json::Value;
 
 use super::page::Page;
+use crate::tpm::ActivationBlob;
 
 /// How a registration stands (R-B3). What only one state has lives in that state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +35,12 @@ pub(crate) enum RegistrationStatus {
 }
 
 /// Which attestation the record came from, for the result object (R-B4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mechanism {
-    X509,
     SymmetricKey,
+    /// With the key for the hub, if there is one (R-B22).
+    Tpm(Option<ActivationBlob>),
+    X509,
 }
 
 /// DPS's memory of a registration (R-E5).

@@ -3,14 +3,17 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use linarite_core::dps::attestation::tpm::TpmKeys;
 use linarite_core::dps::reprovision::RegistrationSubstatus;
 use linarite_core::id::ETag;
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
 
+use super::reader::Reader;
+use super::tpm;
 use crate::error::ServiceError;
 use crate::names::rfc3339;
-use crate::service::register::{Begun, OperationState};
+use crate::service::register::{Beginning, Begun, Challenged, OperationState};
 use crate::store::registrations::{Mechanism, RegistrationRecord, RegistrationStatus};
 
 /// An answer, whichever transport carries it.
@@ -21,22 +24,57 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Checks a register body. It may be empty (W5); an id in it must be the one that registers.
-pub(crate) fn check_register_body(body: &[u8], id: &str) -> Result<(), ServiceError> {
+/// What a device says when it registers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RegisterBody {
+    /// The keys of its TPM (R-A35).
+    pub(crate) tpm: Option<TpmKeys>,
+}
+
+/// Reads a register body. It may be empty (W5); an id in it must be the one that registers.
+pub(crate) fn read_register_body(body: &[u8], id: &str) -> Result<RegisterBody, ServiceError> {
     if body.trim_ascii().is_empty() {
-        return Ok(());
+        return Ok(RegisterBody::default());
     }
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| ServiceError::invalid(format!("The body is not JSON: {error}")))?;
-    let Value::Object(members) = value else {
+    let Value::Object(members) = &value else {
         return Err(ServiceError::invalid("The body must be a JSON object."));
     };
     match members.get("registrationId") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(named)) if named.eq_ignore_ascii_case(id) => Ok(()),
-        Some(_) => Err(ServiceError::invalid(format!(
-            "registrationId: expected {id}, the id under which the device connects"
-        ))),
+        None | Some(Value::Null) => {}
+        Some(Value::String(named)) if named.eq_ignore_ascii_case(id) => {}
+        Some(_) => {
+            return Err(ServiceError::invalid(format!(
+                "registrationId: expected {id}, the id under which the device connects"
+            )));
+        }
+    }
+    let tpm = Reader::root(&value)?.object("tpm")?;
+    let tpm = tpm
+        .is_present()
+        .then(|| tpm::read_offered(&tpm))
+        .transpose()?;
+    Ok(RegisterBody { tpm })
+}
+
+/// The answer to who wants to register: an operation, or a challenge to its TPM.
+pub(crate) fn beginning(beginning: &Beginning, tracking_id: &str, now: UnixMillis) -> Answer {
+    match beginning {
+        Beginning::Assigning(begun) => assigning(begun),
+        Beginning::Challenged(challenged) => challenge(challenged, tracking_id, now),
+    }
+}
+
+/// The 401 that SDKs wait for before their TPM can prove itself (wire 3.4).
+fn challenge(challenged: &Challenged, tracking_id: &str, now: UnixMillis) -> Answer {
+    let mut body = error_body(&challenged.error, tracking_id, now);
+    body["authenticationKey"] = challenged.authentication_key.to_base64().into();
+    body["keyName"] = "registration".into();
+    Answer {
+        status: challenged.error.status(),
+        retry_after_seconds: None,
+        body: Bytes::from(body.to_string()),
     }
 }
 
@@ -81,17 +119,21 @@ pub(crate) fn operation(state: &OperationState) -> Answer {
 
 /// The error body of both DPS APIs (R-A29); always JSON (W11).
 pub(crate) fn error(error: &ServiceError, tracking_id: &str, now: UnixMillis) -> Answer {
-    let body = json!({
-        "errorCode": error.code,
-        "trackingId": tracking_id,
-        "message": error.message,
-        "timestampUtc": rfc3339(now),
-    });
+    let body = error_body(error, tracking_id, now);
     Answer {
         status: error.status(),
         retry_after_seconds: error.retry_after_seconds,
         body: Bytes::from(body.to_string()),
     }
+}
+
+fn error_body(error: &ServiceError, tracking_id: &str, now: UnixMillis) -> Value {
+    json!({
+        "errorCode": error.code,
+        "trackingId": tracking_id,
+        "message": error.message,
+        "timestampUtc": rfc3339(now),
+    })
 }
 
 /// A record as a device sees it. The device API calls a same-hub registration an initial one
@@ -111,11 +153,13 @@ pub(crate) fn registration_state(record: &RegistrationRecord) -> Value {
         Some(group) => json!({ "enrollmentGroupId": group.as_str() }),
         None => json!({}),
     };
-    let mechanism = match record.mechanism {
-        Mechanism::X509 => "x509",
-        Mechanism::SymmetricKey => "symmetricKey",
+    let (mechanism, about) = match &record.mechanism {
+        Mechanism::SymmetricKey => ("symmetricKey", group),
+        Mechanism::Tpm(None) => ("tpm", json!({})),
+        Mechanism::Tpm(Some(key)) => ("tpm", json!({ "authenticationKey": key.to_base64() })),
+        Mechanism::X509 => ("x509", group),
     };
-    state.insert(mechanism.to_owned(), group);
+    state.insert(mechanism.to_owned(), about);
     Value::Object(state)
 }
 
@@ -194,7 +238,7 @@ mod tests {
             (b"{", false),
         ];
         for (body, passes) in table {
-            let answer = check_register_body(body, "dev-1");
+            let answer = read_register_body(body, "dev-1");
             assert_eq!(answer.is_ok(), passes, "{}", String::from_utf8_lossy(body));
         }
     }

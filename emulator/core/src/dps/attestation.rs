@@ -4,7 +4,7 @@
 
 use super::enrollment::{Enrollment, EnrollmentError, PrimarySecondary, Slot};
 use super::precedence::Governing;
-use super::registration::{Attempt, Book};
+use super::registration::{Attempt, Book, Transport};
 use crate::certificate::path::{PathError, VerifiedPath};
 use crate::certificate::{Certificate, Chain, Thumbprint};
 use crate::id::{CertificateName, RegistrationId};
@@ -12,8 +12,10 @@ use crate::sas::{SasError, SharedAccessSignature};
 use crate::secret::SymmetricKey;
 use crate::settings::Settings;
 use crate::time::UnixTime;
+use tpm::{TpmError, TpmKey, TpmKeys};
 
 pub(super) mod symmetric_key;
+pub mod tpm;
 pub(super) mod x509;
 
 /// What an entry demands.
@@ -29,9 +31,9 @@ pub enum AttestationMechanism {
     /// A Trusted Platform Module (R-A35).
     Tpm {
         /// Its endorsement key.
-        endorsement_key: String,
-        /// Its storage root key, if known.
-        storage_root_key: Option<String>,
+        endorsement_key: TpmKey,
+        /// Its storage root key, if the operator wrote it down. Devices name theirs themselves.
+        storage_root_key: Option<TpmKey>,
     },
     /// A certificate.
     X509(X509Attestation),
@@ -53,8 +55,15 @@ pub enum X509Attestation {
 pub enum PresentedAttestation<'a> {
     /// Nothing.
     None,
-    /// A token.
+    /// A token, signed with a key of the entry or with one that a TPM was given before.
     SymmetricKey(&'a SharedAccessSignature),
+    /// The keys of a TPM, and a token once it was challenged.
+    Tpm {
+        /// Whose keys they are is yet to be shown.
+        keys: &'a TpmKeys,
+        /// What shows it.
+        token: Option<&'a SharedAccessSignature>,
+    },
     /// A chain, leaf first.
     X509(&'a Chain),
 }
@@ -104,12 +113,9 @@ pub enum AttestationError {
     /// The token does not hold.
     #[error(transparent)]
     Sas(#[from] SasError),
-    /// A mechanism this emulator does not carry out.
-    #[error("{mechanism} attestation is not supported")]
-    Unsupported {
-        /// Its name.
-        mechanism: &'static str,
-    },
+    /// The TPM does not satisfy its entry, or not yet.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
 }
 
 /// Proof that a device satisfied its entry. Only [`attest`] makes one.
@@ -210,6 +216,7 @@ impl PresentedAttestation<'_> {
         match self {
             Self::None => "nothing",
             Self::SymmetricKey(_) => "a shared access signature",
+            Self::Tpm { .. } => "a TPM",
             Self::X509(_) => "a certificate",
         }
     }
@@ -259,8 +266,9 @@ impl<'a> Attested<'a> {
 ///
 /// Takes:   the governing entry; `now` in Unix seconds.
 /// Gives:   [`Attested`].
-/// Errors:  [`AttestationError::Unsupported`] for TPM entries, then
-///          [`AttestationError::MechanismMismatch`], then what the mechanism finds.
+/// Errors:  [`TpmError::NotOverMqtt`] for TPM entries over MQTT, then
+///          [`AttestationError::MechanismMismatch`], then what the mechanism finds;
+///          [`TpmError::ProofOutstanding`] asks for a challenge.
 /// Cost:    at most one signature check per certificate in the path.
 /// Source:  behaviour.md R-A4, R-A11, R-A12, R-A16, R-A19 step 4, R-A21, R-A32 to R-A35.
 pub fn attest<'a>(
@@ -273,8 +281,28 @@ pub fn attest<'a>(
     let enrollment = governing.enrollment();
     let (slot, evidence) = match governing {
         Governing::Individual(entry) => match (&entry.attestation, attempt.presented) {
-            (AttestationMechanism::Tpm { .. }, _) => {
-                return Err(AttestationError::Unsupported { mechanism: "TPM" });
+            (AttestationMechanism::Tpm { .. }, _) if attempt.transport == Transport::Mqtt => {
+                return Err(TpmError::NotOverMqtt.into());
+            }
+            (
+                AttestationMechanism::Tpm {
+                    endorsement_key, ..
+                },
+                PresentedAttestation::Tpm { keys, token },
+            ) => {
+                let id = attempt.registration_id;
+                let challenge = book.tpm_challenge;
+                tpm::attest_individual(id, endorsement_key, Some(keys), token, challenge, now)?
+            }
+            (
+                AttestationMechanism::Tpm {
+                    endorsement_key, ..
+                },
+                PresentedAttestation::SymmetricKey(token),
+            ) => {
+                let id = attempt.registration_id;
+                let challenge = book.tpm_challenge;
+                tpm::attest_individual(id, endorsement_key, None, Some(token), challenge, now)?
             }
             (AttestationMechanism::X509(enrolled), PresentedAttestation::X509(chain)) => {
                 let id = attempt.registration_id;

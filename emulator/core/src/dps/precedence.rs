@@ -90,7 +90,7 @@ impl<'a> Governing<'a> {
 /// Errors:  [`PrecedenceError::Path`] when the chain is not verified,
 ///          [`PrecedenceError::NoGroupInChain`] when it is but leads to no group,
 ///          [`PrecedenceError::NotEnrolled`] for tokens and for nothing presented.
-/// Source:  behaviour.md R-A15, R-A16, R-A21, R-A22, R-A34, I-13.
+/// Source:  behaviour.md R-A15, R-A16, R-A21, R-A22, R-A34, R-A35, I-13.
 pub fn governing<'a>(
     attempt: &Attempt<'a>,
     book: &Book<'a>,
@@ -105,7 +105,8 @@ pub fn governing<'a>(
         presented: attempt.presented.name(),
     };
     match attempt.presented {
-        PresentedAttestation::None => Err(not_enrolled()),
+        // There are no groups of TPMs (R-A35).
+        PresentedAttestation::None | PresentedAttestation::Tpm { .. } => Err(not_enrolled()),
         PresentedAttestation::SymmetricKey(token) => {
             derived_key_group(attempt.registration_id, token, book).ok_or_else(not_enrolled)
         }

@@ -10,7 +10,6 @@ use super::attestation::{AttestationMechanism, PresentedAttestation, X509Attesta
 use super::enrollment::{PrimarySecondary, ProvisioningStatus, Slot};
 use super::precedence;
 use super::registration::{Attempt, Book, Decision, PastAssignment};
-use super::reprovision::DeviceApi;
 use crate::certificate::{Certificate, Chain};
 use crate::hub::admission::{Found, PresentedCredential, admit};
 use crate::hub::identity::{DeviceStatus, Identity};
@@ -251,11 +250,12 @@ proptest! {
         let id = registration_id("d1");
         let presented = PresentedAttestation::X509(plan.chain());
         let before = outcome(&world, plan.chain());
-        let api = DeviceApi::default();
-        let attempt = Attempt { registration_id: &id, presented, api };
+        let (transport, api) = (world.transport, world.api);
+        let attempt = Attempt { registration_id: &id, presented, transport, api };
         let groups = world.groups.clone();
         let individual = world.individuals.first();
-        let book = Book { individual, groups: &groups, ca_store: &world.ca_store };
+        let (ca_store, tpm_challenge) = (&world.ca_store, None);
+        let book = Book { individual, groups: &groups, ca_store, tpm_challenge };
         let speaking = precedence::governing(&attempt, &book, &world.settings, NOW);
         if let Ok(speaking) = speaking {
             let spoken = super::registration::EnrollmentRef::from(speaking.enrollment());

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::allocation::{
     self, Allocated, AllocationFailure, AllocationQuestion, HubAccess, LinkedHubs,
 };
+use super::attestation::tpm::TpmChallenge;
 use super::attestation::{self, Attested, Evidence, PresentedAttestation};
 use super::enrollment::{Enrollment, EnrollmentGroup, IndividualEnrollment, InitialTwin, Slot};
 use super::precedence;
@@ -29,8 +30,19 @@ pub struct Attempt<'a> {
     pub registration_id: &'a RegistrationId,
     /// What it shows.
     pub presented: PresentedAttestation<'a>,
+    /// How it came.
+    pub transport: Transport,
     /// The API it speaks.
     pub api: DeviceApi,
+}
+
+/// What carries a registration. A WebSocket adds nothing to what is inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Requests and answers.
+    Https,
+    /// A session.
+    Mqtt,
 }
 
 /// What an instance knows that bears on one device.
@@ -42,6 +54,8 @@ pub struct Book<'a> {
     pub groups: &'a [Arc<EnrollmentGroup>],
     /// The instance's CA certificates.
     pub ca_store: &'a CaStore,
+    /// What the device's TPM was last challenged with (R-A35).
+    pub tpm_challenge: Option<&'a TpmChallenge>,
 }
 
 /// Where the registration record says the device is.

@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ServiceError;
 use crate::names::rfc3339;
-use crate::service::enroll::{Stamp, check_emulated};
+use crate::service::enroll::Stamp;
 use crate::wire::reader::Reader;
+use crate::wire::tpm;
 
 const KINDS: [&str; 3] = ["symmetricKey", "tpm", "x509"];
 
@@ -40,19 +41,18 @@ pub(super) fn read(
         }
     }
     let details = attestation.object(kind)?;
-    let mechanism = match kind {
+    Ok(match kind {
         "x509" => AttestationMechanism::X509(read_x509(&details, holder, held, stamp)?),
         "symmetricKey" => read_keys(&details.only(&["primaryKey", "secondaryKey"])?, held)?,
         _ => read_tpm(&details.only(&["endorsementKey", "storageRootKey"])?)?,
-    };
-    check_emulated(&mechanism)?;
-    Ok(mechanism)
+    })
 }
 
-fn read_tpm(tpm: &Reader<'_>) -> Result<AttestationMechanism, ServiceError> {
+fn read_tpm(keys: &Reader<'_>) -> Result<AttestationMechanism, ServiceError> {
+    let (endorsement_key, storage_root_key) = tpm::read_enrolled(keys)?;
     Ok(AttestationMechanism::Tpm {
-        endorsement_key: tpm.text("endorsementKey")?.unwrap_or_default().to_owned(),
-        storage_root_key: None,
+        endorsement_key,
+        storage_root_key,
     })
 }
 
@@ -225,10 +225,16 @@ pub(crate) fn show(mechanism: &AttestationMechanism, with_secrets: bool) -> Valu
             },
         }),
         AttestationMechanism::SymmetricKey { .. } => json!({ "type": "symmetricKey" }),
+        // Public keys are no secrets.
         AttestationMechanism::Tpm {
-            endorsement_key, ..
+            endorsement_key,
+            storage_root_key,
         } => {
-            json!({ "type": "tpm", "tpm": { "endorsementKey": endorsement_key } })
+            let mut tpm = json!({ "endorsementKey": endorsement_key.to_base64() });
+            if let Some(key) = storage_root_key {
+                tpm["storageRootKey"] = key.to_base64().into();
+            }
+            json!({ "type": "tpm", "tpm": tpm })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::certificate::path::PathError;
 use crate::dps::attestation::AttestationError;
+use crate::dps::attestation::tpm::TpmError;
 use crate::dps::precedence::PrecedenceError;
 use crate::id::IdError;
 
@@ -77,7 +78,24 @@ fn attestation_row(error: &AttestationError) -> Row {
         AttestationError::Path(error) => path_row(error),
         AttestationError::ResourceMismatch { .. } => row("R-A31", 401_000, UNAUTHORIZED),
         AttestationError::Sas(_) => row("R-A32", 401_000, UNAUTHORIZED),
-        AttestationError::Unsupported { .. } => row("R-A35", 401_000, UNAUTHORIZED),
+        AttestationError::Tpm(error) => tpm_row(error),
+    }
+}
+
+/// R-A35 names no numbers. A challenge has the number that HTTPS gives to who shows nothing; the
+/// others are those of a token that does not hold. Assumed.
+fn tpm_row(error: &TpmError) -> Row {
+    match error {
+        TpmError::NotOverMqtt => {
+            let message = "TPM attestation is not supported over MQTT; register over HTTPS";
+            row("R-A35", 401_000, message)
+        }
+        TpmError::ProofOutstanding => row("R-A35", 401_002, UNAUTHORIZED),
+        TpmError::ChallengeExpired { .. }
+        | TpmError::EndorsementKeyMismatch
+        | TpmError::NoChallenge
+        | TpmError::Sas(_)
+        | TpmError::StorageRootKeyMismatch => row("R-A35", 401_000, UNAUTHORIZED),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::dps::allocation::{
     AllocationAnswer, AllocationPolicy, CustomAllocationDefinition, WebhookUrl, resume,
 };
 use crate::dps::attestation::AttestationMechanism;
+use crate::dps::attestation::tpm::TpmKey;
 use crate::sas::{self, SharedAccessSignature};
 use crate::secret::SymmetricKey;
 use crate::settings::DisabledPrecedence;
@@ -295,7 +296,7 @@ fn nothing_presented_and_the_wrong_kind_are_told_apart() {
     let root = Authority::root("root");
     let leaf = root.issue("d1");
     let tpm = AttestationMechanism::Tpm {
-        endorsement_key: "ek".into(),
+        endorsement_key: TpmKey::from_base64("ZWs=").unwrap(),
         storage_root_key: None,
     };
     let own = individual("d1", Some(&leaf), None);
@@ -312,8 +313,8 @@ fn nothing_presented_and_the_wrong_kind_are_told_apart() {
         (Some(own.clone()), nothing, "401000 R-A21a"),
         (Some(own.clone()), by_token, "401000 R-A21a"),
         (Some(own), by_leaf, "assigned d1 Primary"),
-        (Some(entry("d1", tpm.clone())), by_leaf, "401000 R-A35"),
-        (Some(entry("d1", tpm)), nothing, "401000 R-A35"),
+        (Some(entry("d1", tpm.clone())), by_leaf, "401000 R-A21a"),
+        (Some(entry("d1", tpm)), nothing, "401000 R-A21a"),
     ];
     for (own, presented, expected) in table {
         let mut world = World::new(known.clone());
