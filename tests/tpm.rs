@@ -243,7 +243,7 @@ async fn only_the_key_of_the_last_challenge_signs() {
         .request("PUT", "/register")
         .header("Authorization", &token);
     let begun = lab.ask(&bare, None).await;
-    // R-A30: the operation is told to nobody without the token.
+    // The operation is told to nobody without the token.
     let poll = device.request("GET", &format!("/operations/{}", begun.text("operationId")));
     refused(&lab.ask(&poll, None).await, 401_000);
     assert_eq!(

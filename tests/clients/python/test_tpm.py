@@ -121,6 +121,7 @@ def enroll(operator: Operator, name: str, tpm: Tpm, status: str = "enabled") -> 
 def test_a_tpm_registers_and_connects(
     emulator: Emulator, operator: Operator, tpm: Tpm, endorsement: str, storage: str
 ) -> None:
+    """R-A35, R-B22: the key that the TPM is given opens the hub."""
     tpm.make_keys(endorsement, storage)
     name = tpm.registration_id
     enroll(operator, name, tpm)
@@ -145,6 +146,7 @@ def test_a_tpm_registers_and_connects(
 def test_registering_again_replaces_the_key(
     emulator: Emulator, operator: Operator, tpm: Tpm, name: str
 ) -> None:
+    """R-B22, R-C4."""
     tpm.make_keys("rsa", "rsa")
     enroll(operator, name, tpm)
     device = Device(emulator, tpm, name)
@@ -165,6 +167,7 @@ def test_registering_again_replaces_the_key(
 def test_another_tpm_gets_nothing_out_of_a_challenge(
     emulator: Emulator, operator: Operator, tpm: Tpm, name: str, tmp_path: Path
 ) -> None:
+    """R-A35."""
     tpm.make_keys("rsa", "rsa")
     enroll(operator, name, tpm)
     status, challenge = Device(emulator, tpm, name).offer()
@@ -183,6 +186,7 @@ def test_another_tpm_gets_nothing_out_of_a_challenge(
 def test_a_disabled_entry_shows_after_the_proof(
     emulator: Emulator, operator: Operator, tpm: Tpm, name: str
 ) -> None:
+    """R-A27, I-12."""
     tpm.make_keys("rsa", "rsa")
     enroll(operator, name, tpm, status="disabled")
     assert Device(emulator, tpm, name).register()["status"] == "disabled"
