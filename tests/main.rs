@@ -24,6 +24,7 @@ mod api_query;
 mod api_rights;
 mod api_rules;
 mod api_strict;
+mod api_versions;
 mod events;
 mod invariants;
 mod management;

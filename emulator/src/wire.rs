@@ -10,5 +10,6 @@ pub(crate) mod hub;
 pub(crate) mod management;
 pub(crate) mod notification;
 mod reader;
+pub(crate) mod shape;
 mod tpm;
 pub(crate) mod version;

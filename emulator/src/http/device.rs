@@ -67,6 +67,7 @@ async fn register(
 async fn operation(
     State(services): State<Arc<Services>>,
     Extension(peer): Extension<PeerIdentity>,
+    Extension(version): Extension<ApiVersion>,
     Path((id_scope, id, operation_id)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Answered {
@@ -89,12 +90,13 @@ async fn operation(
             &asked(shown, None, DeviceApi::default()),
         )
         .map_err(&refuse)?;
-    Ok(respond(dps::operation(&state)))
+    Ok(respond(dps::operation(&state, version)))
 }
 
 async fn lookup(
     State(services): State<Arc<Services>>,
     Extension(peer): Extension<PeerIdentity>,
+    Extension(version): Extension<ApiVersion>,
     Path((id_scope, id)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
@@ -104,7 +106,7 @@ async fn lookup(
     let body = read_body(&body, &id).map_err(&refuse)?;
     let asked = asked(shown, body.tpm, DeviceApi::default());
     let record = services.register.lookup(&id, &asked).map_err(&refuse)?;
-    Ok(ok(&dps::registration_state(&record)))
+    Ok(ok(&dps::registration_state(&record, version)))
 }
 
 fn asked(shown: Shown, tpm: Option<TpmKeys>, api: DeviceApi) -> Asked {

@@ -5,6 +5,7 @@ mod query;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -20,7 +21,8 @@ use super::answer::{Answered, Api, Refusal, header, host, if_match, json, no_con
 use crate::error::ServiceError;
 use crate::policy::Right;
 use crate::service::Services;
-use crate::wire::{dps, enrollment};
+use crate::wire::version::ApiVersion;
+use crate::wire::{dps, enrollment, shape};
 
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
@@ -87,15 +89,6 @@ fn group(services: &Services, id: &str) -> Result<Arc<EnrollmentGroup>, ServiceE
         .ok_or_else(no_group)
 }
 
-/// An entry as the API shows it: with the record of its device, if that has registered (R-F4).
-fn described(services: &Services, entry: &IndividualEnrollment) -> Value {
-    let mut shown = enrollment::individual(entry);
-    if let Some(record) = services.register.record(&entry.registration_id) {
-        shown["registrationState"] = dps::registration_record(&record);
-    }
-    shown
-}
-
 fn write_individual(
     services: &Services,
     id: &str,
@@ -144,25 +137,41 @@ fn remove_group(
     services.book.delete_group(&id, precondition)
 }
 
+/// An individual enrollment with its record, once there is one (R-F4).
+fn show_individual(
+    services: &Services,
+    version: ApiVersion,
+    entry: &IndividualEnrollment,
+) -> Value {
+    let mut body = enrollment::individual(entry);
+    if let Some(record) = services.register.record(&entry.registration_id) {
+        body["registrationState"] = dps::registration_record(&record);
+    }
+    shape::entry(version, body)
+}
+
 async fn get_individual(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentRead, || {
-        Ok(ok(&described(&services, &*individual(&services, &id)?)))
+        let entry = individual(&services, &id)?;
+        Ok(ok(&show_individual(&services, version, &entry)))
     })
 }
 
 async fn put_individual(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentWrite, || {
         let entry = write_individual(&services, &id, &if_match(&headers)?, &json(&body)?)?;
-        Ok(ok(&described(&services, &entry)))
+        Ok(ok(&show_individual(&services, version, &entry)))
     })
 }
 
@@ -193,23 +202,26 @@ async fn individual_attestation(
 
 async fn get_group(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentRead, || {
-        Ok(ok(&enrollment::group(&*group(&services, &id)?)))
+        let group = enrollment::group(&*group(&services, &id)?);
+        Ok(ok(&shape::entry(version, group)))
     })
 }
 
 async fn put_group(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
     answer(&services, &headers, Right::EnrollmentWrite, || {
         let group = write_group(&services, &id, &if_match(&headers)?, &json(&body)?)?;
-        Ok(ok(&enrollment::group(&group)))
+        Ok(ok(&shape::entry(version, enrollment::group(&group))))
     })
 }
 
@@ -240,6 +252,7 @@ async fn group_attestation(
 
 async fn get_registration(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
@@ -248,7 +261,8 @@ async fn get_registration(
             .register
             .record(&RegistrationId::parse(&id)?)
             .ok_or_else(no_record)?;
-        Ok(ok(&dps::registration_record(&record)))
+        let record = dps::registration_record(&record);
+        Ok(ok(&shape::record(version, record)))
     })
 }
 

@@ -25,6 +25,7 @@ use crate::service::Services;
 use crate::service::register::{Asked, Shown};
 use crate::tls::peer::PeerIdentity;
 use crate::wire::dps::{self as body, Answer};
+use crate::wire::version::ApiVersion;
 
 /// What a CONNECT to DPS names.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct DpsSession {
     registration_id: Arc<str>,
     shown: Shown,
     api: DeviceApi,
+    version: ApiVersion,
     keep_alive: Duration,
     /// At which QoS answers are wanted; `None` before the subscription.
     answers: Option<QoS>,
@@ -81,6 +83,7 @@ impl DpsSession {
                 text,
             ));
         }
+        let version = version(api_version)?;
         let shown = shown(connect, peer)?;
         out.connack(ConnectAckReason::ConnectionAccepted, false);
         Ok(Self {
@@ -88,6 +91,7 @@ impl DpsSession {
             registration_id: registration_id.into(),
             shown,
             api: DeviceApi::of_version(api_version),
+            version,
             keep_alive: session_silence(connect.keep_alive),
             answers: None,
         })
@@ -177,7 +181,10 @@ impl DpsSession {
             }
             DpsPublish::OperationStatus { rid, operation_id } => {
                 let state = register.operation(id, operation_id, &self.asked(None));
-                (rid, state.map(|state| body::operation(&state)))
+                (
+                    rid,
+                    state.map(|state| body::operation(&state, self.version)),
+                )
             }
         }
     }
@@ -224,6 +231,14 @@ pub(super) fn refused(
         connack,
         reason: Reason { rule, code, text },
     }
+}
+
+/// The version of the device API that a CONNECT names.
+fn version(api_version: Option<&str>) -> Result<ApiVersion, Refused> {
+    ApiVersion::parse(api_version.unwrap_or_default()).map_err(|error| {
+        let connack = ConnectAckReason::BadUserNameOrPassword;
+        refused(connack, "R-B10", error.code, error.message)
+    })
 }
 
 /// What a CONNECT shows to be judged: a token if it brings one, else the certificate.

@@ -4,13 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use linarite_core::dps::attestation::tpm::TpmKeys;
-use linarite_core::dps::reprovision::RegistrationSubstatus;
 use linarite_core::id::ETag;
 use linarite_env::UnixMillis;
 use serde_json::{Map, Value, json};
 
 use super::reader::Reader;
+use super::shape;
 use super::tpm;
+use super::version::ApiVersion;
 use crate::error::ServiceError;
 use crate::names::rfc3339;
 use crate::service::register::{Beginning, Begun, Challenged, OperationState};
@@ -96,7 +97,7 @@ pub(crate) fn assigning(begun: &Begun) -> Answer {
 }
 
 /// The answer to a question about an operation (R-B2).
-pub(crate) fn operation(state: &OperationState) -> Answer {
+pub(crate) fn operation(state: &OperationState, version: ApiVersion) -> Answer {
     match state {
         OperationState::Assigning(begun) => assigning(begun),
         OperationState::Ended {
@@ -106,7 +107,7 @@ pub(crate) fn operation(state: &OperationState) -> Answer {
             let body = json!({
                 "operationId": operation_id,
                 "status": status_name(&record.status),
-                "registrationState": registration_state(record),
+                "registrationState": registration_state(record, version),
             });
             Answer {
                 status: 200,
@@ -136,19 +137,9 @@ fn error_body(error: &ServiceError, tracking_id: &str, now: UnixMillis) -> Value
     })
 }
 
-/// A record as a device sees it. The device API calls a same-hub registration an initial one
-/// (R-B5).
-pub(crate) fn registration_state(record: &RegistrationRecord) -> Value {
+/// A record as a device sees it that speaks `version`.
+pub(crate) fn registration_state(record: &RegistrationRecord, version: ApiVersion) -> Value {
     let mut state = common_state(record);
-    if let RegistrationStatus::Assigned { substatus, .. } = &record.status {
-        let substatus = match substatus {
-            RegistrationSubstatus::ReprovisionedToInitialAssignment => {
-                RegistrationSubstatus::InitialAssignment
-            }
-            other => *other,
-        };
-        state.insert("substatus".to_owned(), substatus.as_str().into());
-    }
     let group = match &record.group {
         Some(group) => json!({ "enrollmentGroupId": group.as_str() }),
         None => json!({}),
@@ -160,16 +151,12 @@ pub(crate) fn registration_state(record: &RegistrationRecord) -> Value {
         Mechanism::X509 => ("x509", group),
     };
     state.insert(mechanism.to_owned(), about);
-    Value::Object(state)
+    shape::same_hub(version, Value::Object(state))
 }
 
 /// A record as an operator sees it.
 pub(crate) fn registration_record(record: &RegistrationRecord) -> Value {
-    let mut state = common_state(record);
-    if let RegistrationStatus::Assigned { substatus, .. } = &record.status {
-        state.insert("substatus".to_owned(), substatus.as_str().into());
-    }
-    Value::Object(state)
+    Value::Object(common_state(record))
 }
 
 fn common_state(record: &RegistrationRecord) -> Map<String, Value> {
@@ -184,11 +171,12 @@ fn common_state(record: &RegistrationRecord) -> Map<String, Value> {
         RegistrationStatus::Assigned {
             hub,
             device_id,
+            substatus,
             payload,
-            ..
         } => {
             put("assignedHub", hub.as_str().into());
             put("deviceId", device_id.as_str().into());
+            put("substatus", substatus.as_str().into());
             if let Some(payload) = payload {
                 put("payload", Value::clone(payload));
             }

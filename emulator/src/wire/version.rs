@@ -19,6 +19,18 @@ impl ApiVersion {
     /// The oldest that is served.
     const OLDEST: Self = Self::of(date!(2018 - 04 - 01));
 
+    /// The one with allocation and reprovisioning policies.
+    pub(super) const POLICIES: Self = Self {
+        date: date!(2018 - 09 - 01),
+        stable: false,
+    };
+
+    /// The one in which an entry has room for information of the operator's.
+    pub(super) const INFORMATION: Self = Self::of(date!(2019 - 03 - 31));
+
+    /// The one that tells a return to the same hub from a first assignment (R-B5).
+    pub(super) const SAME_HUB: Self = Self::of(date!(2021 - 10 - 01));
+
     const fn of(date: Date) -> Self {
         Self { date, stable: true }
     }

@@ -1,15 +1,17 @@
 //! Queries: everything of one kind, in pages (R-F7).
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use linarite_core::id::{EnrollmentGroupId, RegistrationId};
 
-use super::{Shared, answer, described};
+use super::{Shared, answer, show_individual};
 use crate::http::answer::{Answered, json};
 use crate::http::paging::Wanted;
 use crate::policy::Right;
-use crate::wire::{dps, enrollment};
+use crate::wire::version::ApiVersion;
+use crate::wire::{dps, enrollment, shape};
 
 const ENROLLMENTS: &str = "enrollments";
 const GROUPS: &str = "enrollmentGroups";
@@ -17,6 +19,7 @@ const REGISTRATIONS: &str = "registrations";
 
 pub(super) async fn individuals(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
@@ -27,19 +30,24 @@ pub(super) async fn individuals(
         let page = services
             .book
             .individuals_after(after.as_ref(), wanted.count)
-            .map(|entry| described(&services, &entry));
+            .map(|entry| show_individual(&services, version, &entry));
         wanted.answer(&services, page, ENROLLMENTS)
     })
 }
 
-pub(super) async fn groups(State(services): Shared, headers: HeaderMap, body: Bytes) -> Answered {
+pub(super) async fn groups(
+    State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answered {
     answer(&services, &headers, Right::EnrollmentRead, || {
         enrollment::query::check(&json(&body)?, &[GROUPS])?;
         let wanted = Wanted::read(&services, &headers, GROUPS.to_owned())?;
         let page = services
             .book
             .groups_after(wanted.after.as_deref(), wanted.count)
-            .map(|group| enrollment::group(&group));
+            .map(|group| shape::entry(version, enrollment::group(&group)));
         wanted.answer(&services, page, GROUPS)
     })
 }
@@ -48,6 +56,7 @@ pub(super) async fn groups(State(services): Shared, headers: HeaderMap, body: By
 /// query here too, in which C# names the table it took the group from.
 pub(super) async fn registrations(
     State(services): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -64,7 +73,7 @@ pub(super) async fn registrations(
         let page = services
             .register
             .records_of(&group, after.as_ref(), wanted.count)
-            .map(|record| dps::registration_record(&record));
+            .map(|record| shape::record(version, dps::registration_record(&record)));
         wanted.answer(&services, page, REGISTRATIONS)
     })
 }
