@@ -1,9 +1,10 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
-//! Reading order: what a well-behaved device gets (`api`, `allocation`, `reprovision`, `modules`,
-//! `events`, `rollover`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
-//! `mutated`, `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the
-//! end (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
+//! Reading order: what operators get (`api`, `hub_management`, `registry`), what a well-behaved
+//! device gets (`allocation`, `admission`, `reprovision`, `modules`, `events`, `rollover`,
+//! `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`, `mutated`,
+//! `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the end
+//! (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -25,6 +26,11 @@ mod api_rights;
 mod api_rules;
 mod api_strict;
 mod api_versions;
+mod hub_management;
+mod registry;
+mod registry_bulk;
+
+mod admission;
 mod events;
 mod invariants;
 mod management;
@@ -32,6 +38,7 @@ mod modules;
 mod removal;
 mod reprovision;
 mod rollover;
+mod sessions;
 mod tpm;
 mod websocket;
 

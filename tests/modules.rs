@@ -5,18 +5,14 @@ use serde_json::{Value, json};
 use tokio::time::Duration;
 
 use crate::api_hub::assert_hub_error;
-use crate::support::mqtt::{Connect, Mqtt, publish};
+use crate::support::mqtt::{Connect, publish};
 use crate::support::{HUB, Lab};
 
 const MODULE: &str = "/devices/dev-1/modules/mod-1";
 
 /// A device that takes tokens; gives its identity.
 async fn device(lab: &Lab, id: &str) -> Value {
-    let body = json!({ "deviceId": id, "authentication": { "type": "sas" } });
-    let path = format!("/devices/{id}");
-    let answer = lab.hub("PUT", &path, None, Some(body)).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.body
+    lab.create(id, json!({ "type": "sas" })).await
 }
 
 /// The module `mod-1` of `dev-1`; gives its identity.
@@ -25,19 +21,6 @@ async fn module(lab: &Lab) -> Value {
     let answer = lab.hub("PUT", MODULE, None, Some(body)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
-}
-
-/// A CONNECT of `id` with a token signed by the identity's primary key.
-fn connect(lab: &Lab, id: &str, identity: &Value) -> Connect {
-    let mut connect = Connect::hub(id);
-    connect.password = Some(lab.device_token(id, identity, 3600));
-    connect
-}
-
-async fn session(lab: &Lab, id: &str, identity: &Value) -> Mqtt {
-    let mut client = lab.mqtt(None).await;
-    assert_eq!(client.connect(&connect(lab, id, identity)).await, (0, 0));
-    client
 }
 
 /// R-G1, R-F10.
@@ -118,7 +101,7 @@ async fn a_module_sends_telemetry_keeps_a_twin_and_answers_methods() {
     device(&lab, "dev-1").await;
     let identity = module(&lab).await;
     let mark = lab.events.mark();
-    let mut client = session(&lab, "dev-1/mod-1", &identity).await;
+    let mut client = lab.sas_session("dev-1/mod-1", &identity).await;
     assert_eq!(lab.events.opened(mark), ["dev-1/mod-1"]);
     for filter in [
         "devices/dev-1/modules/mod-1/inputs/#",
@@ -184,9 +167,9 @@ async fn a_module_and_its_device_keep_to_their_own_names() {
     let whole = device(&lab, "dev-1").await;
     let part = module(&lab).await;
     // CONNECT, who signs, return code
-    let mut misnamed = connect(&lab, "dev-1/mod-1", &part);
+    let mut misnamed = lab.sas_connect("dev-1/mod-1", &part);
     misnamed.client_id = "dev-1".to_owned();
-    let mut with_device_key = connect(&lab, "dev-1/mod-1", &whole);
+    let mut with_device_key = lab.sas_connect("dev-1/mod-1", &whole);
     with_device_key.clean = false;
     let mut with_device_token = Connect::hub("dev-1/mod-1");
     with_device_token.password = Some(lab.device_token("dev-1", &part, 3600));
@@ -208,7 +191,7 @@ async fn a_module_and_its_device_keep_to_their_own_names() {
         "devices/dev-1/messages/events/",
         "devices/dev-1/modules/mod-2/messages/events/",
     ] {
-        let mut client = session(&lab, "dev-1/mod-1", &part).await;
+        let mut client = lab.sas_session("dev-1/mod-1", &part).await;
         client.send(publish(topic, Some(1), "x")).await;
         client.expect_end().await;
     }
@@ -220,10 +203,10 @@ async fn a_module_takes_over_its_own_session_and_not_its_devices() {
     let lab = Lab::start();
     let whole = device(&lab, "dev-1").await;
     let part = module(&lab).await;
-    let mut above = session(&lab, "dev-1", &whole).await;
-    let mut first = session(&lab, "dev-1/mod-1", &part).await;
+    let mut above = lab.sas_session("dev-1", &whole).await;
+    let mut first = lab.sas_session("dev-1/mod-1", &part).await;
     let mark = lab.events.mark();
-    let mut second = session(&lab, "dev-1/mod-1", &part).await;
+    let mut second = lab.sas_session("dev-1/mod-1", &part).await;
     first.expect_end().await;
     assert_eq!(lab.events.closing(mark, "dev-1/mod-1"), ("R-G13", 400_027));
     second
@@ -244,9 +227,9 @@ async fn a_device_that_is_disabled_or_deleted_takes_its_modules_along() {
         let whole = device(&lab, "dev-1").await;
         let part = module(&lab).await;
         let bystander = device(&lab, "dev-10").await;
-        let mut above = session(&lab, "dev-1", &whole).await;
-        let mut below = session(&lab, "dev-1/mod-1", &part).await;
-        let mut beside = session(&lab, "dev-10", &bystander).await;
+        let mut above = lab.sas_session("dev-1", &whole).await;
+        let mut below = lab.sas_session("dev-1/mod-1", &part).await;
+        let mut beside = lab.sas_session("dev-10", &bystander).await;
         let mark = lab.events.mark();
         let started = lab.env.clock.now_ms();
         let path = "/devices/dev-1";
@@ -268,7 +251,7 @@ async fn a_device_that_is_disabled_or_deleted_takes_its_modules_along() {
         beside.publish("devices/dev-10/messages/events/", "x").await;
 
         let mut client = lab.mqtt(None).await;
-        let refused = client.connect(&connect(&lab, "dev-1/mod-1", &part)).await;
+        let refused = client.connect(&lab.sas_connect("dev-1/mod-1", &part)).await;
         assert_eq!(refused, (0, 5));
         let rule = if delete {
             ("R-E7", 404_001)
@@ -288,7 +271,7 @@ async fn a_device_that_is_disabled_or_deleted_takes_its_modules_along() {
             // R-E6 cuts; enabling lets in again.
             let answer = lab.hub("PUT", path, Some("*"), Some(whole)).await;
             assert_eq!(answer.status, 200);
-            session(&lab, "dev-1/mod-1", &part).await;
+            lab.sas_session("dev-1/mod-1", &part).await;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! what no library would let them do.
 
 pub(crate) mod http;
+pub(crate) mod hub;
 pub(crate) mod mqtt;
 pub(crate) mod operator;
 mod panics;
@@ -237,16 +238,6 @@ impl Recorder {
             _ => None,
         });
         found.unwrap_or_else(|| panic!("{device} was not closed: {events:#?}"))
-    }
-
-    /// Whose sessions were opened after `mark`.
-    pub(crate) fn opened(&self, mark: usize) -> Vec<String> {
-        let events = self.after(mark).into_iter();
-        let opened = events.filter_map(|event| match event {
-            Event::SessionOpened { device_id, .. } => Some(device_id.to_string()),
-            _ => None,
-        });
-        opened.collect()
     }
 
     /// Rule and number with which the hub refused `device` after `mark`.

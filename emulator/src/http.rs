@@ -47,7 +47,7 @@ pub(crate) fn router(services: Arc<Services>) -> Router {
     Router::new()
         .merge(manners::of_dps(device::routes(), &services))
         .merge(manners::of_dps(service::routes(), &services))
-        .merge(hub::routes())
+        .merge(hub::routes(&services))
         .merge(management::routes())
         .merge(upgrade::routes())
         .fallback(unknown)

@@ -72,6 +72,9 @@ pub const PAGE_ITEMS_MAX: usize = 1000;
 /// Items of one bulk operation at DPS (R-F6).
 pub const BULK_ITEMS_MAX: usize = 10;
 
+/// Items of one bulk operation on a hub's registry (behaviour F.2).
+pub const REGISTRY_ITEMS_MAX: usize = 100;
+
 /// Shared access policies of a DPS instance. Ours; Azure publishes none.
 pub const POLICIES_MAX: usize = 100;
 

@@ -1,5 +1,6 @@
 //! The services behind the listeners. Transports call them; they call `core` and the stores.
 
+pub(crate) mod bulk;
 pub(crate) mod certificates;
 pub(crate) mod enroll;
 pub(crate) mod hub;

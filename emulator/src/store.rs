@@ -4,6 +4,7 @@
 //! the order is: enrollments and certificates, registration, device, partition of events.
 
 pub(crate) mod book;
+pub(crate) mod certificates;
 pub(crate) mod challenges;
 pub(crate) mod devices;
 pub(crate) mod events;

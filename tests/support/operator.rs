@@ -8,7 +8,7 @@ use linarite_core::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Request};
-use super::{HUB, ISSUER, Lab, ROOT};
+use super::{ISSUER, Lab, ROOT};
 
 /// Where the management API keeps the certificates of the laboratory's DPS.
 pub(crate) const CERTIFICATES: &str = "/subscriptions/s/resourceGroups/g/providers/\
@@ -69,16 +69,6 @@ impl Lab {
         let hub = self.hub_string();
         Request::new(method, &hub.host, format!("{path}?api-version=2021-04-12"))
             .header("Authorization", hub.token(self.now() + 600))
-    }
-
-    /// A token for `id` (`device` or `device/module`) that lasts `seconds`, signed with the
-    /// primary key of `identity` as the registry showed it.
-    pub(crate) fn device_token(&self, id: &str, identity: &Value, seconds: i64) -> String {
-        let key = &identity["authentication"]["symmetricKey"]["primaryKey"];
-        let key = SymmetricKey::from_base64(key.as_str().unwrap()).unwrap();
-        let path = id.replacen('/', "%2Fmodules%2F", 1);
-        let resource = format!("{HUB}%2Fdevices%2F{path}");
-        sas::sign(&resource, UnixTime(self.now() + seconds), &key, None)
     }
 
     /// The connection string of the owner of the hub at `host`.

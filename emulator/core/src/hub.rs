@@ -1,6 +1,9 @@
-//! IoT Hub: device identities, who may connect, twins, direct methods, and messages.
+//! IoT Hub: identities of devices and modules, who may connect, twins, direct methods, and
+//! messages.
 
 pub mod identity;
+
+pub mod import;
 
 pub mod admission;
 

@@ -6,6 +6,24 @@ pub const REGISTRATION_ID_LENGTH_MAX: usize = 128;
 /// Longest device id, in characters (R-G2).
 pub const DEVICE_ID_LENGTH_MAX: usize = 128;
 
+/// Longest reason of a status, in characters (R-G1).
+pub const STATUS_REASON_LENGTH_MAX: usize = 128;
+
+/// Longest name of who manages a module, in characters. Ours.
+pub const MANAGED_BY_LENGTH_MAX: usize = 128;
+
+/// Longest scope of an IoT Edge device, in characters. Ours: those a hub makes have up to 170.
+pub const SCOPE_LENGTH_MAX: usize = 256;
+
+/// Most scopes above a device. Ours.
+pub const PARENT_SCOPES_MAX: usize = 10;
+
+/// How wrong a device's clock may go, in seconds: that long a token is taken past its end (R-G11).
+pub const SAS_CLOCK_SKEW_SECONDS: u32 = 300;
+
+/// Longest wait before a session is cut off, in seconds (R-E6).
+pub const FORCED_CLOSE_DELAY_SECONDS_MAX: u32 = 300;
+
 /// Longest certificate name, in characters. R-D1 names no bound; this one is ours.
 pub const CERTIFICATE_NAME_LENGTH_MAX: usize = 64;
 

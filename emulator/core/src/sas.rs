@@ -129,14 +129,24 @@ impl SharedAccessSignature {
     ///
     /// Source: wire.md W2; behaviour.md R-A31, R-G11.
     pub fn verify(&self, keys: &[&SymmetricKey], now: UnixTime) -> Result<(), SasError> {
-        if !keys.iter().any(|key| self.is_signed_by(key)) {
-            let resource = self.sr.clone();
-            return Err(SasError::SignatureMismatch {
-                resource,
-                keys: keys.len(),
-            });
-        }
+        self.check_signature(keys)?;
         self.check_expiry(now)
+    }
+
+    /// Judges the signature alone.
+    ///
+    /// # Errors
+    /// [`SasError::SignatureMismatch`] when no key made it.
+    ///
+    /// Source: wire.md W2.
+    pub fn check_signature(&self, keys: &[&SymmetricKey]) -> Result<(), SasError> {
+        if keys.iter().any(|key| self.is_signed_by(key)) {
+            return Ok(());
+        }
+        Err(SasError::SignatureMismatch {
+            resource: self.sr.clone(),
+            keys: keys.len(),
+        })
     }
 
     /// Whether this key made the signature over the resource as received. Expiry is not judged.

@@ -2,6 +2,8 @@
 //!
 //! Every switch names the row of the behaviour document's table of ambiguities it settles.
 
+use crate::limits;
+
 /// What a disabled entry higher up the chain does to an enabled one nearer the leaf (I-1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DisabledPrecedence {
@@ -45,6 +47,10 @@ pub struct Settings {
     pub drop_on_expiry: bool,
     /// I-17: whether a CA certificate that a group names may not be deleted.
     pub protect_referenced_ca: bool,
+    /// R-E6: how long a session whose identity was disabled or deleted stays open, in seconds.
+    pub forced_close_delay_seconds: u32,
+    /// R-G11: how long a hub takes a token past its end, in seconds.
+    pub sas_clock_skew_seconds: u32,
 }
 
 impl Default for Settings {
@@ -60,6 +66,8 @@ impl Default for Settings {
             drop_on_credential_change: false,
             drop_on_expiry: false,
             protect_referenced_ca: false,
+            forced_close_delay_seconds: 0,
+            sas_clock_skew_seconds: limits::SAS_CLOCK_SKEW_SECONDS,
         }
     }
 }

@@ -13,9 +13,11 @@ use crate::dps::registration::{
     Assignment, Attempt, Book, Decision, PastAssignment, Refusal, Transport, decide,
 };
 use crate::dps::reprovision::DeviceApi;
-use crate::hub::admission::{AdmissionError, Found, PresentedCredential, admit};
-use crate::hub::identity::{DeviceStatus, Identity};
-use crate::id::RegistrationId;
+use crate::hub::admission::{
+    AdmissionError, Admitted, Found, HubFacts, PresentedCredential, admit,
+};
+use crate::hub::identity::Identity;
+use crate::id::{IdentityId, RegistrationId};
 use crate::settings::Settings;
 use crate::test_pki::{NOW, etag, hub, registration_id};
 use crate::time::UnixTime;
@@ -123,16 +125,9 @@ impl World {
         self.records.insert(registration_id.clone(), past);
         let generation = self.identities.len().to_string();
         let identity = self.identities.entry(device_id.to_string());
-        let identity = identity.or_insert_with(|| Identity {
-            id: device_id.into(),
-            generation_id: generation,
-            etag: etag(),
-            status: DeviceStatus::Enabled,
-            status_reason: None,
-            status_updated_ms: None,
-            authentication: assignment.authentication.clone(),
-            iot_edge: assignment.iot_edge,
-            managed_by: None,
+        let identity = identity.or_insert_with(|| {
+            let authentication = assignment.authentication.clone();
+            Identity::new(device_id.into(), generation, etag(), authentication)
         });
         if assignment.updates_credentials {
             identity.authentication = assignment.authentication.clone();
@@ -143,13 +138,27 @@ impl World {
     pub(crate) fn connect(&self, chain: &Chain) -> String {
         let device_id = chain.leaf().common_name().unwrap();
         let credential = PresentedCredential::Certificate(chain);
-        let resource = format!("h1/devices/{device_id}");
-        let identity = self.identities.get(device_id);
-        match admit(identity.map(Found::device), credential, &resource, self.now) {
+        let id = IdentityId::parse(device_id).unwrap();
+        match admit_at_h1(&id, self.identities.get(device_id), credential, self.now) {
             Ok(_) => "connected".to_owned(),
             Err(error) => refused(&error),
         }
     }
+}
+
+/// Judges a device at the hub `h1`, which knows no CA certificate.
+pub(crate) fn admit_at_h1(
+    id: &IdentityId,
+    identity: Option<&Identity>,
+    presented: PresentedCredential<'_>,
+    now: UnixTime,
+) -> Result<Admitted, AdmissionError> {
+    let facts = HubFacts {
+        host: &hub("h1"),
+        ca_store: &CaStore::new(),
+        settings: &Settings::default(),
+    };
+    admit(id, identity.map(Found::device), presented, &facts, now)
 }
 
 pub(crate) fn linked(names: &[&str]) -> LinkedHubs {

@@ -75,12 +75,22 @@ pub enum Event {
         hubs: Vec<Arc<str>>,
         allocation_policy: &'static str,
     },
-    /// A DPS CA certificate was added or its content replaced.
-    CaCertificateWritten { name: Arc<str>, verified: bool },
+    /// A CA certificate was added or its content replaced, at `hub` or, without one, at DPS.
+    CaCertificateWritten {
+        hub: Option<Arc<str>>,
+        name: Arc<str>,
+        verified: bool,
+    },
     /// Possession of a CA certificate's key was proven.
-    CaCertificateVerified { name: Arc<str> },
-    /// A DPS CA certificate was removed.
-    CaCertificateDeleted { name: Arc<str> },
+    CaCertificateVerified {
+        hub: Option<Arc<str>>,
+        name: Arc<str>,
+    },
+    /// A CA certificate was removed.
+    CaCertificateDeleted {
+        hub: Option<Arc<str>>,
+        name: Arc<str>,
+    },
     /// An enrollment was created or replaced. `group` tells the kind.
     EnrollmentWritten {
         id: Arc<str>,

@@ -8,7 +8,10 @@ use std::time::Duration;
 use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::message::MessageSource;
 use linarite_core::id::{HubHostName, IdScope};
-use linarite_core::limits::{EVENT_RETENTION_DAYS_MAX, EVENT_RETENTION_DAYS_MIN, PARTITIONS_MAX};
+use linarite_core::limits::{
+    EVENT_RETENTION_DAYS_MAX, EVENT_RETENTION_DAYS_MIN, FORCED_CLOSE_DELAY_SECONDS_MAX,
+    PARTITIONS_MAX,
+};
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -92,6 +95,9 @@ struct RawSettings {
     reset_on_same_hub: Option<bool>,
     never_updates_credentials: Option<bool>,
     drop_on_credential_change: Option<bool>,
+    drop_on_expiry: Option<bool>,
+    forced_close_delay_seconds: Option<Spanned<u32>>,
+    sas_clock_skew_seconds: Option<u32>,
     protect_referenced_ca: Option<bool>,
     danger_tls_resumption: Option<bool>,
 }
@@ -355,6 +361,20 @@ fn read_settings(
                 _ => Err("expected presented_both or presented_then_other (I-2)"),
             })?;
     }
+    if let Some(delay) = &raw.forced_close_delay_seconds {
+        let max = FORCED_CLOSE_DELAY_SECONDS_MAX;
+        if *delay.get_ref() > max {
+            let problem = format!(
+                "settings.forced_close_delay_seconds: {} is over {max} (R-E6)",
+                delay.get_ref()
+            );
+            return Err(source.error(delay.span().start, problem));
+        }
+        settings.forced_close_delay_seconds = *delay.get_ref();
+    }
+    settings.sas_clock_skew_seconds = raw
+        .sas_clock_skew_seconds
+        .unwrap_or(settings.sas_clock_skew_seconds);
     let switches = [
         (
             raw.require_anchor_in_chain,
@@ -371,6 +391,7 @@ fn read_settings(
             raw.drop_on_credential_change,
             &mut settings.drop_on_credential_change,
         ),
+        (raw.drop_on_expiry, &mut settings.drop_on_expiry),
         (
             raw.protect_referenced_ca,
             &mut settings.protect_referenced_ca,
@@ -507,6 +528,11 @@ mod tests {
                 "[[hubs]]\nhost = \"a.test\"\nroutes = [\n\"Telemetry\"]\n",
                 4,
                 "hubs.routes: expected deviceLifecycleEvents, twinChangeEvents or",
+            ),
+            (
+                "[settings]\nforced_close_delay_seconds = 301\n",
+                2,
+                "settings.forced_close_delay_seconds: 301 is over 300",
             ),
         ];
         for (text, line, expected) in table {

@@ -44,8 +44,8 @@ impl Refusal {
 pub(super) type Answered = Result<Response, Refusal>;
 
 const DPS_ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
-const HUB_ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+pub(super) const HUB_ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {

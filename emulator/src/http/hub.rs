@@ -9,23 +9,39 @@ mod twin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue};
+use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue, VARY};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use linarite_core::id::{DeviceId, ETag, IdentityId, ModuleId};
 
-use super::answer::{Answered, Api, Refusal, header, host};
+use super::answer::{Answered, Api, REQUEST_ID, Refusal, header, host};
 use crate::error::ServiceError;
 use crate::policy::Right;
 use crate::service::Services;
 use crate::service::hub::Hub;
 
-pub(super) fn routes() -> Router<Arc<Services>> {
+pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
     Router::new()
         .merge(registry::routes())
         .merge(twin::routes())
         .merge(method::routes())
+        .route_layer(from_fn_with_state(Arc::clone(services), mark))
+}
+
+/// Gives every answer what Azure's have (ENDPOINTS 1): an id to ask support about, and the word
+/// that it depends on who asks.
+async fn mark(State(services): Shared, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if !headers.contains_key(REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(&services.names.tracking_id())
+    {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
 }
 
 type Shared = State<Arc<Services>>;

@@ -222,6 +222,21 @@ impl Session {
         }
     }
 
+    /// When it ends whatever the device does; never for DPS.
+    fn ends_at(&self) -> Option<Instant> {
+        match self {
+            Self::Dps(_) => None,
+            Self::Hub(session) => session.ends_at(),
+        }
+    }
+
+    fn check_time(&self) -> Result<(), Ending> {
+        match self {
+            Self::Dps(_) => Ok(()),
+            Self::Hub(session) => session.check_time(),
+        }
+    }
+
     fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
         match self {
             Self::Dps(session) => session.handle(packet, out),
@@ -255,7 +270,7 @@ impl Session {
 enum Turn {
     Obey(Command),
     Read(Result<Option<Packet>, ReadError>),
-    Silent,
+    Time,
 }
 
 async fn run<S>(
@@ -268,9 +283,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let keep_alive = session.keep_alive();
-    let silence = tokio::time::sleep(keep_alive);
-    tokio::pin!(silence);
+    // One timer for both ends a session may come to by waiting.
+    let mut silent_at = Instant::now() + keep_alive;
+    let timer = tokio::time::sleep_until(silent_at);
+    tokio::pin!(timer);
     loop {
+        let due = session.ends_at().map_or(silent_at, |at| at.min(silent_at));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
         if !out.is_empty()
             && let Err(error) = write(stream, out).await
         {
@@ -280,13 +301,13 @@ where
             biased;
             command = session.command() => Turn::Obey(command),
             read = reader.next(stream) => Turn::Read(read),
-            () = &mut silence => Turn::Silent,
+            () = &mut timer => Turn::Time,
         };
         let step = match turn {
             Turn::Obey(command) => session.obey(command, out),
             Turn::Read(Ok(Some(Packet::Disconnect))) => return Ending::Disconnected,
             Turn::Read(Ok(Some(packet))) => {
-                silence.as_mut().reset(Instant::now() + keep_alive);
+                silent_at = Instant::now() + keep_alive;
                 session.handle(packet, out)
             }
             Turn::Read(Ok(None)) => Err(Ending::because(
@@ -300,11 +321,13 @@ where
                 404_104,
                 format!("the connection broke: {error}"),
             )),
-            Turn::Silent => Err(Ending::because(
-                "R-G14",
-                404_104,
-                "nothing arrived for one and a half times the keep-alive",
-            )),
+            Turn::Time => session.check_time().and_then(|()| {
+                Err(Ending::because(
+                    "R-G14",
+                    404_104,
+                    "nothing arrived for one and a half times the keep-alive",
+                ))
+            }),
         };
         if let Err(ending) = step {
             return ending;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use linarite_core::hub::message::{Origin, Properties};
 use linarite_core::id::IdentityId;
-use linarite_env::event::ConnectionId;
+use linarite_env::event::{ConnectionId, Reason};
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v3::{Connect, ConnectAckReason, Packet};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::connection::{Ending, Refused};
 use super::dps::{refused, session_silence, shown};
@@ -30,6 +31,9 @@ use crate::service::session::{Newcomer, Subscriptions};
 use crate::tls::peer::PeerIdentity;
 use crate::wire::hub as body;
 
+/// Longer than any emulator runs.
+const FOREVER: Duration = Duration::from_secs(1_000_000_000);
+
 /// A session at a hub.
 pub(crate) struct HubSession {
     services: Arc<Services>,
@@ -43,6 +47,16 @@ pub(crate) struct HubSession {
     will: Option<Box<Will>>,
     calls: Vec<(u64, oneshot::Sender<MethodAnswer>)>,
     last_call: u64,
+    /// When it ends whatever the device does.
+    end: Option<Box<End>>,
+    /// Whether nothing but that end is left to it.
+    cut_off: bool,
+}
+
+/// The end a session is to come to.
+struct End {
+    at: Instant,
+    reason: Reason,
 }
 
 /// What is sent for a device whose session ends without a goodbye (R-G19).
@@ -115,6 +129,10 @@ impl HubSession {
             will,
             calls: Vec::new(),
             last_call: 0,
+            end: opened
+                .ends
+                .map(|end| Box::new(End::after(end.after, end.reason))),
+            cut_off: false,
         })
     }
 
@@ -126,8 +144,27 @@ impl HubSession {
         &self.mailbox
     }
 
+    /// When the session ends whatever the device does.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        self.end.as_ref().map(|end| end.at)
+    }
+
+    /// Ends the session if its time has come.
+    pub(super) fn check_time(&self) -> Result<(), Ending> {
+        match &self.end {
+            Some(end) if end.at <= Instant::now() => Err(Ending::Because(end.reason.clone())),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes one packet of the device.
     pub(super) fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
+        self.check_time()?;
+        let idle = matches!(packet, Packet::PingRequest | Packet::PublishAck { .. });
+        if let (true, false, Some(end)) = (self.cut_off, idle, &self.end) {
+            // R-G4: an identity that is disabled or gone has nothing to say any more.
+            return Err(Ending::Because(end.reason.clone()));
+        }
         match packet {
             Packet::Publish(publish) => self.published(&publish, out),
             Packet::Subscribe {
@@ -168,6 +205,14 @@ impl HubSession {
     pub(super) fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
         match command {
             Command::Close(reason) => Err(Ending::Because(reason)),
+            Command::CloseLater { after, reason } => {
+                let end = End::after(after, reason);
+                if self.ends_at().is_none_or(|at| end.at < at) {
+                    self.end = Some(Box::new(end));
+                }
+                self.cut_off = true;
+                Ok(())
+            }
             Command::DesiredChanged { version, patch } => {
                 if self.subscriptions.has(HubFilter::DesiredChanges) {
                     out.publish(desired_change(version), QoS::AtMostOnce, patch)?;
@@ -195,7 +240,9 @@ impl HubSession {
 
     /// Ends the session at the hub; an ungraceful end sends the will (R-G19).
     pub(super) fn close(self, ending: &Ending) {
-        if let (Some(will), Ending::Because(_)) = (self.will, ending) {
+        // R-G4: what was cut off has no say any more, nor its will.
+        let will = self.will.filter(|_| !self.cut_off);
+        if let (Some(will), Ending::Because(_)) = (will, ending) {
             let Will {
                 properties,
                 payload,
@@ -336,6 +383,15 @@ fn read_will(connect: &Connect, id: &IdentityId) -> Result<Option<Box<Will>>, St
         properties,
         payload: will.message.clone(),
     })))
+}
+
+impl End {
+    fn after(after: Duration, reason: Reason) -> Self {
+        let now = Instant::now();
+        // A moment too far ahead to name never comes.
+        let at = now.checked_add(after).unwrap_or(now + FOREVER);
+        Self { at, reason }
+    }
 }
 
 fn acknowledge(publish: &Publish, out: &mut Outbox) {

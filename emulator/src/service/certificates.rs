@@ -1,17 +1,41 @@
-//! The CA certificates of DPS: upload, proof of possession, removal (behaviour D).
+//! The CA certificates of DPS and of hubs: upload, proof of possession, removal (behaviour D).
+
+use std::sync::Arc;
 
 use linarite_core::certificate::Certificate;
 use linarite_core::dps::possession::{self, PossessionError};
 use linarite_core::id::{CertificateName, Precondition};
-use linarite_env::Event;
+use linarite_env::{Env, Event};
 
+use super::hub::Hub;
 use crate::error::ServiceError;
 use crate::limits::CA_CERTIFICATES_MAX;
-use crate::store::book::{Book, StoredCa};
+use crate::names::Names;
+use crate::store::book::Book;
+use crate::store::certificates::{Certificates, StoredCa};
 
-impl Book {
+/// A service with CA certificates of its own. The same rules hold for all (R-D10).
+pub(crate) trait KeepsCertificates {
+    /// Its clock and events.
+    fn env(&self) -> &Env;
+
+    /// Where its etags come from.
+    fn names(&self) -> &Names;
+
+    /// The hub it is, for events; none for DPS.
+    fn as_hub(&self) -> Option<Arc<str>>;
+
+    /// All of them in the order of their names.
+    fn certificates(&self) -> Vec<StoredCa>;
+
+    /// Works on them.
+    fn change_certificates<T>(&self, work: impl FnOnce(&mut Certificates) -> T) -> T;
+
+    /// Why the certificate of that name may not be removed.
+    fn protects(&self, name: &CertificateName) -> Option<ServiceError>;
+
     /// The CA certificate of that name.
-    pub(crate) fn certificate(&self, name: &CertificateName) -> Result<StoredCa, ServiceError> {
+    fn certificate(&self, name: &CertificateName) -> Result<StoredCa, ServiceError> {
         self.certificates()
             .into_iter()
             .find(|stored| stored.name == *name)
@@ -19,7 +43,7 @@ impl Book {
     }
 
     /// Adds a certificate or replaces the content under its name (R-D2, R-D5).
-    pub(crate) fn put_certificate(
+    fn put_certificate(
         &self,
         name: &CertificateName,
         precondition: &Precondition,
@@ -33,7 +57,7 @@ impl Book {
             );
             return Err(ServiceError::invalid(text));
         }
-        let now = self.env.clock.now_ms();
+        let now = self.env().clock.now_ms();
         let stored = self.change_certificates(|certificates| {
             let current = certificates.get(name);
             // Unlike entries, a certificate may be written again without its etag.
@@ -52,7 +76,7 @@ impl Book {
                 name: name.clone(),
                 certificate,
                 verified,
-                etag: self.names.etag(),
+                etag: self.names().etag(),
                 created: current.map_or(now, |stored| stored.created),
                 updated: now,
                 verification_code: None,
@@ -60,15 +84,17 @@ impl Book {
             certificates.insert(name.clone(), stored.clone());
             Ok(stored)
         })?;
-        let name = name.as_str().into();
-        self.env
-            .events
-            .emit(Event::CaCertificateWritten { name, verified });
+        let (hub, name) = (self.as_hub(), name.as_str().into());
+        self.env().events.emit(Event::CaCertificateWritten {
+            hub,
+            name,
+            verified,
+        });
         Ok(stored)
     }
 
     /// Gives a fresh code to be signed with the CA's key; it replaces an earlier one (R-D3).
-    pub(crate) fn generate_verification_code(
+    fn generate_verification_code(
         &self,
         name: &CertificateName,
         precondition: &Precondition,
@@ -81,7 +107,7 @@ impl Book {
     }
 
     /// Marks a certificate verified if `proof` is signed by it and carries the code (R-D3).
-    pub(crate) fn verify_certificate(
+    fn verify_certificate(
         &self,
         name: &CertificateName,
         precondition: &Precondition,
@@ -94,24 +120,22 @@ impl Book {
             stored.verification_code = None;
             Ok(())
         })?;
-        self.env.events.emit(Event::CaCertificateVerified {
+        self.env().events.emit(Event::CaCertificateVerified {
+            hub: self.as_hub(),
             name: name.as_str().into(),
         });
         Ok(stored)
     }
 
     /// Removes a certificate, referenced or not (R-D7, I-17); its etag is required (R-D6).
-    pub(crate) fn delete_certificate(
+    fn delete_certificate(
         &self,
         name: &CertificateName,
         precondition: &Precondition,
     ) -> Result<(), ServiceError> {
         require_etag(precondition)?;
-        if self.settings.protect_referenced_ca
-            && let Some(group) = self.group_naming(name)
-        {
-            let text = format!("Enrollment group {group} refers to the certificate.");
-            return Err(ServiceError::new(409_000, "Conflict", "I-17", text));
+        if let Some(refused) = self.protects(name) {
+            return Err(refused);
         }
         self.change_certificates(|certificates| {
             let current = certificates
@@ -123,7 +147,8 @@ impl Book {
             certificates.remove(name);
             Ok::<_, ServiceError>(())
         })?;
-        self.env.events.emit(Event::CaCertificateDeleted {
+        self.env().events.emit(Event::CaCertificateDeleted {
+            hub: self.as_hub(),
             name: name.as_str().into(),
         });
         Ok(())
@@ -136,7 +161,7 @@ impl Book {
         work: impl FnOnce(&mut StoredCa) -> Result<(), ServiceError>,
     ) -> Result<StoredCa, ServiceError> {
         require_etag(precondition)?;
-        let now = self.env.clock.now_ms();
+        let now = self.env().clock.now_ms();
         self.change_certificates(|certificates| {
             let current = certificates
                 .get(name)
@@ -146,13 +171,46 @@ impl Book {
                 .map_err(|failed| ServiceError::dps_precondition(&failed))?;
             let mut next = current.clone();
             work(&mut next)?;
-            next.etag = self.names.etag();
+            next.etag = self.names().etag();
             next.updated = now;
             certificates.insert(name.clone(), next.clone());
             Ok(next)
         })
     }
+}
 
+impl KeepsCertificates for Book {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn as_hub(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    fn certificates(&self) -> Vec<StoredCa> {
+        self.stored_certificates()
+    }
+
+    fn change_certificates<T>(&self, work: impl FnOnce(&mut Certificates) -> T) -> T {
+        self.change_stored_certificates(work)
+    }
+
+    fn protects(&self, name: &CertificateName) -> Option<ServiceError> {
+        let group = self
+            .settings
+            .protect_referenced_ca
+            .then(|| self.group_naming(name))??;
+        let text = format!("Enrollment group {group} refers to the certificate.");
+        Some(ServiceError::new(409_000, "Conflict", "I-17", text))
+    }
+}
+
+impl Book {
     fn group_naming(&self, name: &CertificateName) -> Option<String> {
         use linarite_core::dps::attestation::{AttestationMechanism, X509Attestation};
         let names = |attestation: &AttestationMechanism| match attestation {
@@ -164,6 +222,33 @@ impl Book {
         let groups = self.groups();
         let group = groups.iter().find(|group| names(&group.attestation))?;
         Some(group.enrollment_group_id.to_string())
+    }
+}
+
+impl KeepsCertificates for Hub {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn as_hub(&self) -> Option<Arc<str>> {
+        Some(self.name())
+    }
+
+    fn certificates(&self) -> Vec<StoredCa> {
+        self.certificates.all()
+    }
+
+    fn change_certificates<T>(&self, work: impl FnOnce(&mut Certificates) -> T) -> T {
+        self.certificates.change(work)
+    }
+
+    /// Identities name no certificate, so none is in the way.
+    fn protects(&self, _name: &CertificateName) -> Option<ServiceError> {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use linarite_core::id::HubHostName;
+use linarite_core::id::{ETag, HubHostName};
 use linarite_core::settings::Settings;
 use linarite_env::Env;
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use super::voice::Voice;
 use crate::config::HubConfig;
 use crate::names::Names;
 use crate::policy::Policies;
+use crate::store::certificates::CertificateShelf;
 use crate::store::devices::Devices;
 use crate::store::events::EventLog;
 
@@ -33,9 +34,13 @@ pub(crate) struct Hub {
     pub(super) voice: Arc<Voice>,
     /// Who connected and disconnected, to tell of it.
     pub(super) presence: Arc<Watch>,
+    /// For devices of type `certificateAuthority`, and for nothing else (R-D10).
+    pub(super) certificates: CertificateShelf,
     /// Woken whenever a session opens or subscribes, for method calls that wait for one.
     pub(super) connected: Notify,
     name: Arc<str>,
+    /// Its etag in the management API, which cannot change it.
+    pub(crate) resource_etag: ETag,
 }
 
 impl Hub {
@@ -57,10 +62,12 @@ impl Hub {
             events,
             presence: Arc::new(Watch::new(&voice, &env.clock, tasks, cancel)),
             voice,
+            resource_etag: names.etag(),
             env,
             settings,
             names,
             devices: Devices::default(),
+            certificates: CertificateShelf::default(),
             connected: Notify::new(),
         }
     }
@@ -68,5 +75,11 @@ impl Hub {
     /// The host name, as events carry it.
     pub(crate) fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
+    }
+
+    /// Its name as a resource of the management API: the first label of its host name.
+    pub(crate) fn resource_name(&self) -> &str {
+        let host = self.host.as_str();
+        host.split('.').next().unwrap_or(host)
     }
 }

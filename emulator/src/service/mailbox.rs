@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use linarite_env::event::Reason;
@@ -31,6 +32,15 @@ pub(crate) enum Command {
     DesiredChanged { version: u64, patch: Bytes },
     /// End at once.
     Close(Reason),
+    /// End before long, and at the next word of the device (R-E6).
+    CloseLater { after: Duration, reason: Reason },
+}
+
+impl Command {
+    /// Whether it ends the session.
+    fn closes(&self) -> bool {
+        matches!(self, Self::Close(_) | Self::CloseLater { .. })
+    }
 }
 
 /// The queue of one session. An idle one owns no heap memory besides itself.
@@ -44,7 +54,7 @@ impl Mailbox {
     /// Queues `command`; gives it back if [`MAILBOX_MAX`] are waiting. A close always fits.
     pub(crate) fn put(&self, command: Command) -> Result<(), Command> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= MAILBOX_MAX && !matches!(command, Command::Close(_)) {
+        if queue.len() >= MAILBOX_MAX && !command.closes() {
             return Err(command);
         }
         queue.push_back(command);

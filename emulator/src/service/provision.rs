@@ -42,7 +42,8 @@ impl Hub {
         self.write_provisioned(assignment, start, presented);
         if let Some(old) = moved_from {
             // R-C8: the move costs the old hub's session, queue and identity.
-            let _ = old.delete_identity(&(&assignment.device_id).into(), &Precondition::None);
+            let id = IdentityId::from(&assignment.device_id);
+            let _ = old.delete_identity(&id, |current| Precondition::None.check_delete(current));
         }
     }
 
@@ -84,6 +85,7 @@ impl Hub {
             authentication: assignment.authentication.clone(),
             iot_edge: start.iot_edge,
             managed_by: None,
+            scopes: None,
         };
         let mut ended = None;
         let written = self.devices.place(id, |spot| match spot.registered {
@@ -112,7 +114,9 @@ impl Hub {
         };
         tracing::debug!(device_id = id.as_str(), ?presented, created, "provisioned");
         self.tell_written(&identity, created);
-        self.end_sessions(ended);
+        if let Some((live, cut)) = ended {
+            self.cut_off(&live, cut);
+        }
         if !created && assignment.data == DataAction::ResetOnSameHub {
             self.announce_desired(id);
         }

@@ -1,16 +1,15 @@
 //! The identity registry of a hub: what operators write there (behaviour F.2, G.1).
 
 use linarite_core::certificate::Thumbprint;
-use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus, Identity};
+use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus, Identity, Scopes};
 use linarite_core::hub::notification::Operation;
-use linarite_core::hub::session;
+use linarite_core::hub::session::{self, Cut};
 use linarite_core::hub::twin::DeviceTwin;
-use linarite_core::id::{DeviceId, IdentityId, Precondition};
-use linarite_env::event::{Fingerprint, Reason};
+use linarite_core::id::{DeviceId, ETag, IdentityId, PreconditionFailed};
+use linarite_env::event::Fingerprint;
 use linarite_env::{Event, UnixMillis};
 
 use super::hub::Hub;
-use super::mailbox::Command;
 use crate::error::ServiceError;
 use crate::limits::{IDENTITIES_MAX, MODULES_PER_DEVICE_MAX};
 use crate::names::rfc3339;
@@ -36,9 +35,6 @@ impl IdentityView {
     }
 }
 
-/// A session that ends, with the rule and the reason.
-type Ended = (LiveSession, &'static str, &'static str);
-
 /// What an operator may set of an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityDraft {
@@ -47,6 +43,15 @@ pub(crate) struct IdentityDraft {
     pub(crate) authentication: AuthenticationMechanism,
     pub(crate) iot_edge: bool,
     pub(crate) managed_by: Option<Box<str>>,
+    pub(crate) scopes: Option<Box<Scopes>>,
+}
+
+/// How many devices there are, and of which kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    pub(crate) total: usize,
+    pub(crate) enabled: usize,
+    pub(crate) connected: usize,
 }
 
 impl Hub {
@@ -68,23 +73,36 @@ impl Hub {
         Ok(self.views(&ids))
     }
 
+    /// Counts the devices.
+    pub(crate) fn statistics(&self) -> Statistics {
+        let mut counted = Statistics::default();
+        self.devices.each(|held| {
+            counted.total += 1;
+            counted.enabled += usize::from(held.identity.status == DeviceStatus::Enabled);
+            counted.connected += usize::from(held.live.is_some());
+        });
+        counted
+    }
+
     fn views(&self, ids: &[IdentityId]) -> Vec<IdentityView> {
         let view = |id| self.devices.read(id, IdentityView::of);
         ids.iter().filter_map(view).collect()
     }
 
-    /// Creates or replaces an identity, as `precondition` allows.
+    /// Creates or replaces an identity as `allow` says of the version that is there; a new one
+    /// starts with `twin`.
     pub(crate) fn put_identity(
         &self,
         id: &IdentityId,
-        precondition: &Precondition,
+        allow: impl FnOnce(Option<&ETag>) -> Result<(), PreconditionFailed>,
         draft: IdentityDraft,
+        twin: Option<DeviceTwin>,
     ) -> Result<IdentityView, ServiceError> {
         let now = self.env.clock.now_ms();
         let mut ended = None;
         let written = self.devices.place(id, |spot| {
             let current = spot.registered.as_ref().map(|held| &held.identity.etag);
-            if let Err(failed) = precondition.check(current) {
+            if let Err(failed) = allow(current) {
                 let refused = ServiceError::hub_precondition(&failed, id);
                 return (Place::Keep, Err(refused));
             }
@@ -98,7 +116,7 @@ impl Hub {
                         (Place::Keep, Ok((IdentityView::of(held), false)))
                     }
                     None => {
-                        let twin = DeviceTwin::new(&rfc3339(now));
+                        let twin = twin.unwrap_or_else(|| DeviceTwin::new(&rfc3339(now)));
                         let held = self.new_identity(id, draft, twin);
                         let view = IdentityView::of(&held);
                         (Place::Put(Box::new(held)), Ok((view, true)))
@@ -110,8 +128,10 @@ impl Hub {
         let written = written.map_err(|_| ServiceError::identity_not_found(&id.device().into()));
         let (view, created) = written??;
         self.tell_written(&view.identity, created);
-        self.end_sessions(ended);
-        self.end_modules_of_disabled(&view.identity);
+        if let Some((live, cut)) = ended {
+            self.cut_off(&live, cut);
+        }
+        self.cut_off_modules_of_disabled(&view.identity);
         Ok(view)
     }
 
@@ -136,27 +156,24 @@ impl Hub {
         Ok(())
     }
 
-    /// Deletes an identity with its twin and ends its session, for a device those of its modules
-    /// as well (R-E6, R-G5).
+    /// Deletes an identity with its twin, if `allow` lets that version go, and ends its session;
+    /// for a device those of its modules as well (R-E6, R-G5).
     pub(crate) fn delete_identity(
         &self,
         id: &IdentityId,
-        precondition: &Precondition,
+        allow: impl FnOnce(Option<&ETag>) -> Result<(), PreconditionFailed>,
     ) -> Result<(), ServiceError> {
         let removed = self.devices.remove(id, |held| {
             let current = held.map(|held| &held.identity.etag);
-            precondition
-                .check_delete(current)
-                .map_err(|failed| ServiceError::hub_precondition(&failed, id))
+            allow(current).map_err(|failed| ServiceError::hub_precondition(&failed, id))
         })?;
         for held in removed {
             self.tell_deleted(&held.identity.id);
             self.tell_whole(Operation::DeleteDeviceIdentity, &held);
             self.presence.forget(&held.identity.id);
-            let ended = held
-                .live
-                .map(|live| (live, "R-E6", "the identity was deleted"));
-            self.end_sessions(ended);
+            if let Some(live) = held.live {
+                self.cut_off(&live, Cut::Deleted);
+            }
         }
         Ok(())
     }
@@ -168,16 +185,15 @@ impl Hub {
         draft: IdentityDraft,
         twin: DeviceTwin,
     ) -> Registered {
+        let generation_id = self.names.generation_id();
+        let etag = self.names.etag();
         let identity = Identity {
-            id: id.clone(),
-            generation_id: self.names.generation_id(),
-            etag: self.names.etag(),
             status: draft.status,
             status_reason: draft.status_reason,
-            status_updated_ms: None,
-            authentication: draft.authentication,
             iot_edge: draft.iot_edge,
             managed_by: draft.managed_by,
+            scopes: draft.scopes,
+            ..Identity::new(id.clone(), generation_id, etag, draft.authentication)
         };
         let held = Registered::new(identity, twin);
         self.tell_whole(Operation::CreateDeviceIdentity, &held);
@@ -194,39 +210,27 @@ impl Hub {
         identity.authentication = draft.authentication;
         identity.iot_edge = draft.iot_edge;
         identity.managed_by = draft.managed_by;
+        identity.scopes = draft.scopes;
         identity.etag = self.names.etag();
     }
 
-    /// Takes the session away that does not survive the change, with the rule and the reason.
-    pub(super) fn ended_session(&self, before: &Identity, held: &mut Registered) -> Option<Ended> {
+    /// Takes the session away that does not survive the change, and says why.
+    pub(super) fn ended_session(
+        &self,
+        before: &Identity,
+        held: &mut Registered,
+    ) -> Option<(LiveSession, Cut)> {
         let cut = session::cut(before, &held.identity, &self.settings)?;
-        let live = held.live.take()?;
-        Some((live, cut.rule(), cut.reason()))
+        Some((held.live.take()?, cut))
     }
 
     /// The modules of a disabled device are cut off with it (R-E6, R-G4). None of them comes back
     /// meanwhile: admission looks at the device as well.
-    fn end_modules_of_disabled(&self, identity: &Identity) {
+    fn cut_off_modules_of_disabled(&self, identity: &Identity) {
         if identity.status == DeviceStatus::Disabled && !identity.id.is_module() {
-            let cut = session::Cut::Disabled;
-            let sessions = self.devices.take_module_sessions(&identity.id);
-            self.end_sessions(
-                sessions
-                    .into_iter()
-                    .map(|live| (live, cut.rule(), cut.reason())),
-            );
-        }
-    }
-
-    pub(super) fn end_sessions(&self, ended: impl IntoIterator<Item = Ended>) {
-        for (session, rule, why) in ended {
-            let reason = Reason {
-                rule,
-                code: 404_104,
-                text: why.to_owned(),
-            };
-            // A close always fits into a mailbox.
-            let _ = session.mailbox.put(Command::Close(reason));
+            for live in self.devices.take_module_sessions(&identity.id) {
+                self.cut_off(&live, Cut::Disabled);
+            }
         }
     }
 

@@ -1,14 +1,19 @@
 //! Who is connected: opening, taking over and ending sessions (R-G9, R-G13, R-E6 to R-E9).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use linarite_core::hub::admission::{self, AdmissionError, Found, PresentedCredential};
+use linarite_core::hub::admission::{
+    self, AdmissionError, Admitted, Found, HubFacts, PresentedCredential,
+};
 use linarite_core::hub::identity::Identity;
 use linarite_core::hub::message::{AuthenticatedBy, Origin};
 use linarite_core::hub::presence::Presence;
+use linarite_core::hub::session::{self, Cut};
 use linarite_core::id::IdentityId;
-use linarite_env::Event;
+use linarite_core::time::UnixTime;
 use linarite_env::event::{ConnectionId, Reason};
+use linarite_env::{Event, UnixMillis};
 
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox};
@@ -16,6 +21,7 @@ use super::register::Shown;
 use crate::error::ServiceError;
 use crate::mqtt::connection::Ending;
 use crate::mqtt::topic::HubFilter;
+use crate::policy::{Policy, Right};
 use crate::store::devices::LiveSession;
 
 /// A set of [`HubFilter`]s.
@@ -67,6 +73,16 @@ pub(crate) struct Opened {
     pub(crate) subscriptions: Subscriptions,
     /// Who the device is, for its messages.
     pub(crate) origin: Arc<Origin>,
+    /// When its credential ends it.
+    pub(crate) ends: Option<CredentialEnd>,
+}
+
+/// When a session ends because of the credential that opened it.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialEnd {
+    /// How long that is from now.
+    pub(crate) after: Duration,
+    pub(crate) reason: Reason,
 }
 
 impl Hub {
@@ -76,21 +92,13 @@ impl Hub {
     /// replaced at the same time decides either before or after, never in between.
     pub(crate) fn open_session(&self, newcomer: Newcomer<'_>) -> Result<Opened, ServiceError> {
         let presented = newcomer.shown.fingerprint();
-        let now = self.env.clock.now();
-        let resource = format!("{}/{}", self.host, newcomer.id.path());
+        let policy = self.policy_of(&newcomer.shown);
         let judge = |found: Option<Found<'_>>| {
-            let credential = match &newcomer.shown {
-                Shown::Certificate(chain) => PresentedCredential::Certificate(chain),
-                Shown::Token(token) => PresentedCredential::Sas(token),
-                Shown::Nothing => PresentedCredential::None,
-            };
-            admission::admit(found, credential, &resource, now).map(|_admitted| ())
+            self.judge(newcomer.id, found, &newcomer.shown, policy.as_ref())
         };
         let opened = self.devices.change_of(newcomer.id, |held, device| {
-            judge(Some(Found {
-                identity: &held.identity,
-                device,
-            }))?;
+            let identity = &held.identity;
+            let admitted = judge(Some(Found { identity, device }))?;
             let kept = held.kept.take().filter(|_| !newcomer.clean);
             let subscriptions = kept.unwrap_or_default();
             held.kept = (!newcomer.clean).then_some(subscriptions);
@@ -102,20 +110,18 @@ impl Hub {
                 mailbox: Arc::clone(&newcomer.mailbox),
                 subscriptions,
             };
-            let replaced = held.live.replace(live);
-            Ok((
-                Opened {
-                    session_present: kept.is_some(),
-                    subscriptions,
-                    origin: Arc::new(newcomer.origin(&held.identity)),
-                },
-                replaced,
-            ))
+            let opened = Opened {
+                session_present: kept.is_some(),
+                subscriptions,
+                origin: Arc::new(newcomer.origin(&held.identity)),
+                ends: self.credential_end(&admitted),
+            };
+            Ok((opened, held.live.replace(live)))
         });
         // Nobody of that name: the same rules say so.
         let opened = opened.unwrap_or_else(|| {
             Err(judge(None).err().unwrap_or(AdmissionError::DeviceNotFound {
-                resource: resource.clone(),
+                resource: newcomer.id.path(),
             }))
         });
         let (opened, replaced) = match opened {
@@ -150,6 +156,67 @@ impl Hub {
         self.note_interest(newcomer.id, opened.subscriptions);
         self.connected.notify_waiters();
         Ok(opened)
+    }
+
+    /// Judges what was shown in the name of `id`, under the lock of who was found there.
+    fn judge(
+        &self,
+        id: &IdentityId,
+        found: Option<Found<'_>>,
+        shown: &Shown,
+        policy: Option<&Policy>,
+    ) -> Result<Admitted, AdmissionError> {
+        let presented = match (shown, policy) {
+            (Shown::Certificate(chain), _) => PresentedCredential::Certificate(chain),
+            (Shown::Nothing, _) => PresentedCredential::None,
+            (Shown::Token(token), None) => PresentedCredential::Sas(token),
+            (Shown::Token(token), Some(policy)) => PresentedCredential::PolicySas {
+                token,
+                keys: policy.keys(),
+                connects: policy.rights.hold(Right::DeviceConnect),
+            },
+        };
+        let hub = HubFacts {
+            host: &self.host,
+            ca_store: &self.certificates.store(),
+            settings: &self.settings,
+        };
+        admission::admit(id, found, presented, &hub, self.env.clock.now())
+    }
+
+    /// The policy of this hub in whose name a token was made.
+    fn policy_of(&self, shown: &Shown) -> Option<Policy> {
+        match shown {
+            Shown::Token(token) => self.policy.find(token.skn()?),
+            Shown::Certificate(_) | Shown::Nothing => None,
+        }
+    }
+
+    fn credential_end(&self, admitted: &Admitted) -> Option<CredentialEnd> {
+        let (at, cut) = session::end_of(admitted.by(), &self.settings)?;
+        let after = self.until(at);
+        let reason = ending(cut);
+        Some(CredentialEnd { after, reason })
+    }
+
+    /// How long it is until the first moment of the second `at`.
+    fn until(&self, at: UnixTime) -> Duration {
+        let ms = UnixMillis(at.0.saturating_mul(1000)).since(self.env.clock.now_ms());
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    /// Ends a session that was taken away from its identity.
+    pub(super) fn cut_off(&self, live: &LiveSession, cut: Cut) {
+        let (after, reason) = (cut.delay_seconds(&self.settings), ending(cut));
+        let command = match after {
+            0 => Command::Close(reason),
+            seconds => Command::CloseLater {
+                after: Duration::from_secs(u64::from(seconds)),
+                reason,
+            },
+        };
+        // A close always fits into a mailbox.
+        let _ = live.mailbox.put(command);
     }
 
     /// Forgets a session that ended, unless another one took its place.
@@ -205,5 +272,14 @@ impl Hub {
         if subscriptions.has(HubFilter::CloudToDevice) {
             self.presence.note(id, Presence::reported);
         }
+    }
+}
+
+/// What is told of a session that the hub ends by itself.
+fn ending(cut: Cut) -> Reason {
+    Reason {
+        rule: cut.rule(),
+        code: 404_104,
+        text: cut.reason().to_owned(),
     }
 }

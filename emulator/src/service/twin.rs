@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use linarite_core::hub::twin::{DeviceTwin, TwinError};
-use linarite_core::id::{ETag, IdentityId, Precondition};
+use linarite_core::id::{ETag, IdentityId, PreconditionFailed};
 use linarite_env::Event;
 use serde_json::Value;
 
@@ -71,19 +71,19 @@ impl Hub {
         view.ok_or_else(|| ServiceError::identity_not_found(id))
     }
 
-    /// Writes tags and desired properties: merged (PATCH) or whole (PUT), as R-G21 says, and tells
-    /// a connected device that asked for it.
+    /// Writes tags and desired properties, if `allow` says so of the twin's version: merged (PATCH)
+    /// or whole (PUT), as R-G21 says; and tells a connected device that asked for it.
     pub(crate) fn write_twin(
         &self,
         id: &IdentityId,
-        precondition: &Precondition,
+        allow: impl FnOnce(Option<&ETag>) -> Result<(), PreconditionFailed>,
         draft: &TwinDraft,
         merge: bool,
     ) -> Result<TwinView, ServiceError> {
         let now = rfc3339(self.env.clock.now_ms());
         let etag = self.names.etag();
         let written = self.devices.change(id, |held| {
-            check_twin(precondition, &held.twin_etag)?;
+            allow(Some(&held.twin_etag)).map_err(|_| stale())?;
             // On a copy, so that a section refused leaves the other one unwritten too.
             let mut twin = held.twin.clone();
             let changed = write_sections(&mut twin, draft, merge, &now)?;
@@ -153,13 +153,11 @@ fn write_sections(
     Ok(Some((version, told)))
 }
 
-fn check_twin(precondition: &Precondition, current: &ETag) -> Result<(), ServiceError> {
-    precondition.check_delete(Some(current)).map_err(|_| {
-        let text = "Precondition failed: the etag in If-Match is not that of the twin.";
-        ServiceError::new(412_001, "PreconditionFailed", "R-G22", text)
-    })
+fn stale() -> ServiceError {
+    let text = "Precondition failed: the etag in If-Match is not that of the twin.";
+    ServiceError::new(412_001, "PreconditionFailed", "R-G22", text)
 }
 
-fn refused(error: &TwinError) -> ServiceError {
+pub(super) fn refused(error: &TwinError) -> ServiceError {
     ServiceError::new(400_004, "ArgumentInvalid", "R-G20", error.to_string())
 }

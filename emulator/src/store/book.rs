@@ -9,30 +9,17 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
-use linarite_core::certificate::Certificate;
-use linarite_core::certificate::path::{CaCertificate, CaStore};
+use linarite_core::certificate::path::CaStore;
 use linarite_core::dps::attestation::AttestationMechanism;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use linarite_core::dps::ownership::{EntryName, OwnedElsewhere, Ownership};
-use linarite_core::id::{CertificateName, ETag, RegistrationId};
+use linarite_core::id::RegistrationId;
 use linarite_core::settings::Settings;
-use linarite_env::{Env, UnixMillis};
+use linarite_env::Env;
 
+use super::certificates::{Certificates, StoredCa, ca_store};
 use super::page::Page;
 use crate::names::Names;
-
-/// A CA certificate with what the management API tells of it (R-D1).
-#[derive(Clone, Debug)]
-pub(crate) struct StoredCa {
-    pub(crate) name: CertificateName,
-    pub(crate) certificate: Certificate,
-    pub(crate) verified: bool,
-    pub(crate) etag: ETag,
-    pub(crate) created: UnixMillis,
-    pub(crate) updated: UnixMillis,
-    /// The code whose signature proves possession, once asked for (R-D3).
-    pub(crate) verification_code: Option<String>,
-}
 
 /// Groups and CA certificates as one registration sees them.
 #[derive(Clone, Debug)]
@@ -59,7 +46,7 @@ pub(crate) type Individuals = BTreeMap<RegistrationId, Arc<IndividualEnrollment>
 #[derive(Default)]
 struct Shared {
     groups: BTreeMap<String, Arc<EnrollmentGroup>>,
-    certificates: BTreeMap<CertificateName, StoredCa>,
+    certificates: Certificates,
     snapshot: Option<Snapshot>,
 }
 
@@ -166,9 +153,9 @@ impl Book {
     }
 
     /// Works on the CA certificates; whatever `work` leaves is what the next snapshot shows.
-    pub(crate) fn change_certificates<T>(
+    pub(crate) fn change_stored_certificates<T>(
         &self,
-        work: impl FnOnce(&mut BTreeMap<CertificateName, StoredCa>) -> T,
+        work: impl FnOnce(&mut Certificates) -> T,
     ) -> T {
         let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut shared.certificates);
@@ -177,7 +164,7 @@ impl Book {
     }
 
     /// All CA certificates in the order of their names.
-    pub(crate) fn certificates(&self) -> Vec<StoredCa> {
+    pub(crate) fn stored_certificates(&self) -> Vec<StoredCa> {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         shared.certificates.values().cloned().collect()
     }
@@ -196,20 +183,9 @@ impl Book {
 
 impl Shared {
     fn take_snapshot(&self) -> Snapshot {
-        let mut store = CaStore::new();
-        for (name, stored) in &self.certificates {
-            let certificate = stored.certificate.clone();
-            store.insert(
-                name.clone(),
-                CaCertificate {
-                    certificate,
-                    verified: stored.verified,
-                },
-            );
-        }
         Snapshot {
             groups: self.groups.values().cloned().collect(),
-            ca_store: Arc::new(store),
+            ca_store: Arc::new(ca_store(&self.certificates)),
         }
     }
 }

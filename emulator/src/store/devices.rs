@@ -253,9 +253,20 @@ impl Devices {
     pub(crate) fn ids(&self, limit: usize) -> Vec<IdentityId> {
         let ids = self.map.iter().map(|entry| entry.key().into());
         let mut ids: Vec<IdentityId> = ids.collect();
+        if limit < ids.len() {
+            // So that only what is given needs sorting.
+            ids.select_nth_unstable(limit);
+            ids.truncate(limit);
+        }
         ids.sort_unstable();
-        ids.truncate(limit);
         ids
+    }
+
+    /// Looks at every device, in no order, and not at their modules.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Registered)) {
+        for device in &self.map {
+            look(&device.own);
+        }
     }
 
     /// The modules of a device, in order; `None` if there is no such device.

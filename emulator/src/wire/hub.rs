@@ -1,5 +1,6 @@
 //! The hub's service API as Azure spells it (ENDPOINTS 4, behaviour F.2).
 
+pub(crate) mod bulk;
 pub(crate) mod identity;
 pub(crate) mod method;
 pub(crate) mod twin;

@@ -1,5 +1,6 @@
 //! CA certificates as the management API spells them (ENDPOINTS 5, behaviour D).
 
+pub(crate) mod hub;
 pub(crate) mod instance;
 mod links;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::reader::Reader;
 use crate::error::ServiceError;
 use crate::names::rfc1123;
-use crate::store::book::StoredCa;
+use crate::store::certificates::StoredCa;
 
 /// Reads the body of `PUT …/certificates/{name}`; gives the certificate and whether it counts as
 /// verified without proof (R-D2). Before 2021 the members stood outside `properties`.
@@ -37,8 +38,14 @@ pub(crate) fn read_proof(body: &Value) -> Result<Certificate, ServiceError> {
     Certificate::from_pem_or_base64(text).map_err(|error| body.wrong("certificate", error))
 }
 
-/// A certificate as the API shows it; `with_code` adds the verification code.
-pub(crate) fn certificate(stored: &StoredCa, resource: &str, with_code: bool) -> Value {
+/// A certificate as the API shows it, below the address of whose it is; `with_code` adds the
+/// verification code.
+pub(crate) fn certificate(
+    stored: &StoredCa,
+    resource: &str,
+    resource_type: &str,
+    with_code: bool,
+) -> Value {
     let mut properties = json!({
         "subject": stored.certificate.common_name().unwrap_or(stored.certificate.subject()),
         "expiry": rfc1123(UnixMillis(
@@ -56,7 +63,7 @@ pub(crate) fn certificate(stored: &StoredCa, resource: &str, with_code: bool) ->
     json!({
         "id": format!("{resource}/certificates/{}", stored.name),
         "name": stored.name.as_str(),
-        "type": "Microsoft.Devices/provisioningServices/certificates",
+        "type": resource_type,
         "etag": stored.etag.as_str(),
         "properties": properties,
     })

@@ -49,6 +49,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The items of a body that is a list of objects.
+    pub(super) fn items(value: &'a Value) -> Result<Vec<Self>, ServiceError> {
+        let wrong = || ServiceError::invalid("The body must be a JSON array of objects.");
+        let items = value.as_array().ok_or_else(wrong)?;
+        let reader = |(index, item): (usize, &'a Value)| {
+            Ok(Self {
+                path: format!("[{index}]"),
+                members: Some(item.as_object().ok_or_else(wrong)?),
+            })
+        };
+        items.iter().enumerate().map(reader).collect()
+    }
+
     /// The path of member `name`.
     pub(super) fn path(&self, name: &str) -> String {
         if self.path.is_empty() {
@@ -74,6 +87,19 @@ impl<'a> Reader<'a> {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(self.wrong(name, "expected a string")),
         }
+    }
+
+    /// Member `name` as a text of at most `max` characters.
+    pub(super) fn text_within(
+        &self,
+        name: &str,
+        max: usize,
+    ) -> Result<Option<&'a str>, ServiceError> {
+        let text = self.text(name)?;
+        if text.is_some_and(|text| text.chars().count() > max) {
+            return Err(self.wrong(name, format!("expected at most {max} characters")));
+        }
+        Ok(text)
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ServiceError> {

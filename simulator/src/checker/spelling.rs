@@ -129,11 +129,15 @@ pub(super) fn event_line(
             format!("enrollment written {id} {enabled}")
         }
         Event::EnrollmentDeleted { id, .. } => format!("enrollment deleted {id}"),
-        Event::CaCertificateWritten { name, verified } => {
+        Event::CaCertificateWritten {
+            hub: None,
+            name,
+            verified,
+        } => {
             format!("certificate written {name} {verified}")
         }
-        Event::CaCertificateVerified { name } => format!("certificate verified {name}"),
-        Event::CaCertificateDeleted { name } => format!("certificate deleted {name}"),
+        Event::CaCertificateVerified { hub: None, name } => format!("certificate verified {name}"),
+        Event::CaCertificateDeleted { hub: None, name } => format!("certificate deleted {name}"),
         _ => return None,
     })
 }

@@ -11,16 +11,16 @@ use super::enrollment::{PrimarySecondary, ProvisioningStatus, Slot};
 use super::precedence;
 use super::registration::{Attempt, Book, Decision, PastAssignment};
 use crate::certificate::{Certificate, Chain};
-use crate::hub::admission::{Found, PresentedCredential, admit};
-use crate::hub::identity::{DeviceStatus, Identity};
-use crate::id::DeviceId;
+use crate::hub::admission::PresentedCredential;
+use crate::hub::identity::Identity;
+use crate::id::{DeviceId, IdentityId};
 use crate::secret::SymmetricKey;
 use crate::settings::{DisabledPrecedence, Settings};
 use crate::test_pki::{
     Authority, LONG, NOW, chain, entry, etag, group, group_by_name, hub, individual,
     registration_id, self_signed, store,
 };
-use crate::test_world::{World, linked, told};
+use crate::test_world::{World, admit_at_h1, linked, told};
 
 struct Pool {
     /// Two roots, an intermediate under each of two levels, and an expired one.
@@ -306,21 +306,13 @@ proptest! {
         let decision =
             plan.world().decide(&registration_id("d1"), PresentedAttestation::X509(plan.chain()));
         if let Ok(Decision::Assign(assignment)) = decision {
-            let identity = Identity {
-                id: assignment.device_id.into(),
-                generation_id: "g".to_owned(),
-                etag: etag(),
-                status: DeviceStatus::Enabled,
-                status_reason: None,
-                status_updated_ms: None,
-                authentication: assignment.authentication,
-                iot_edge: assignment.iot_edge,
-                managed_by: None,
-            };
+            let id = IdentityId::from(assignment.device_id);
+            let authentication = assignment.authentication;
+            let identity = Identity::new(id.clone(), "g".to_owned(), etag(), authentication);
             for chain in &POOL.chains {
                 let shown = PresentedCredential::Certificate(chain);
                 // A moment at which every leaf of the pool holds.
-                let admitted = admit(Some(Found::device(&identity)), shown, "h1/devices/d1", NOW.plus(-15));
+                let admitted = admit_at_h1(&id, Some(&identity), shown, NOW.plus(-15));
                 prop_assert_eq!(admitted.is_ok(), chain.leaf() == plan.chain().leaf());
             }
         }

@@ -3,11 +3,25 @@
 use std::fmt;
 
 use super::identity::{AuthenticationMechanism, DeviceStatus, Identity};
+use crate::certificate::path::{self, CaStore, PathError};
 use crate::certificate::{Certificate, Chain, Thumbprint};
 use crate::dps::enrollment::Slot;
-use crate::id::{DeviceId, IdentityId};
+use crate::id::{DeviceId, HubHostName, IdentityId};
 use crate::sas::{SasError, SharedAccessSignature};
+use crate::secret::SymmetricKey;
+use crate::settings::Settings;
 use crate::time::UnixTime;
+
+/// What a hub knows that bears on everybody at its door.
+#[derive(Clone, Copy, Debug)]
+pub struct HubFacts<'a> {
+    /// Its name, which tokens must be for.
+    pub host: &'a HubHostName,
+    /// Its own CA certificates (R-D10).
+    pub ca_store: &'a CaStore,
+    /// How the open questions are read.
+    pub settings: &'a Settings,
+}
 
 /// Who is at the door, as the registry knows it.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +39,15 @@ pub enum PresentedCredential<'a> {
     Certificate(&'a Chain),
     /// Nothing.
     None,
+    /// A token in the name of one of the hub's shared access policies (R-F9).
+    PolicySas {
+        /// The token.
+        token: &'a SharedAccessSignature,
+        /// The policy's keys.
+        keys: [&'a SymmetricKey; 2],
+        /// Whether the policy has the right to speak as a device.
+        connects: bool,
+    },
     /// A token.
     Sas(&'a SharedAccessSignature),
 }
@@ -40,12 +63,22 @@ pub struct Admitted {
 /// Which credential let a device in, and how long it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdmittedBy {
-    /// A certificate.
+    /// A certificate known by its thumbprint.
     Certificate {
         /// The slot with its thumbprint.
         slot: Slot,
         /// Its last second. Only a setting ends the session there (I-4).
         not_after: UnixTime,
+    },
+    /// A certificate under a verified CA certificate of the hub.
+    CertificateAuthority {
+        /// Its last second. Only a setting ends the session there (I-4).
+        not_after: UnixTime,
+    },
+    /// A token in the name of a policy.
+    Policy {
+        /// First second at which the session must be closed (R-G11).
+        expiry: UnixTime,
     },
     /// A token.
     Sas {
@@ -88,6 +121,14 @@ pub struct ThumbprintMismatch {
 /// Why a device may not connect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
+    /// The leaf names somebody else, or nobody.
+    #[error("the certificate is for {common_name:?}, not for {id}")]
+    CommonNameMismatch {
+        /// The device or module.
+        id: IdentityId,
+        /// The name in the leaf.
+        common_name: Option<String>,
+    },
     /// The identity is disabled.
     #[error("device {device_id} is disabled")]
     DeviceDisabled {
@@ -130,6 +171,20 @@ pub enum AdmissionError {
         /// The leaf's first second.
         not_before: UnixTime,
     },
+    /// The certificate leads to no verified CA certificate of the hub.
+    #[error("the certificate of {id} is refused: {error}")]
+    Path {
+        /// The device or module.
+        id: IdentityId,
+        /// Why.
+        error: PathError,
+    },
+    /// The policy a token names lacks the right.
+    #[error("policy {policy} may not connect as a device; it lacks the right DeviceConnect")]
+    PolicyMayNotConnect {
+        /// Its name.
+        policy: String,
+    },
     /// The token is for something else.
     #[error("the token is for {presented:?}, which does not cover {demanded:?}")]
     ResourceMismatch {
@@ -144,14 +199,6 @@ pub enum AdmissionError {
     /// The leaf is not the one registered.
     #[error(transparent)]
     ThumbprintMismatch(Box<ThumbprintMismatch>),
-    /// A mechanism this emulator does not carry out.
-    #[error("{id} is registered for {mechanism}, which is not supported")]
-    Unsupported {
-        /// The device or module.
-        id: IdentityId,
-        /// The mechanism.
-        mechanism: &'static str,
-    },
 }
 
 impl AdmissionError {
@@ -159,13 +206,14 @@ impl AdmissionError {
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
+            Self::CommonNameMismatch { .. } | Self::Path { .. } => "R-G8",
             Self::DeviceDisabled { .. } => "R-G4",
             Self::DeviceNotFound { .. } => "R-E7",
             Self::Expired { .. } | Self::NotYetValid { .. } => "R-G7",
             Self::MechanismMismatch { .. } => "R-G3",
+            Self::PolicyMayNotConnect { .. } => "R-F9",
             Self::ResourceMismatch { .. } | Self::Sas(_) => "R-G11",
             Self::ThumbprintMismatch(_) => "R-G10",
-            Self::Unsupported { .. } => "R-G8",
         }
     }
 
@@ -177,13 +225,15 @@ impl AdmissionError {
         match self {
             Self::DeviceDisabled { .. } => 403_012,
             Self::DeviceNotFound { .. } => 404_001,
-            Self::Expired { .. }
+            Self::CommonNameMismatch { .. }
+            | Self::Expired { .. }
             | Self::MechanismMismatch { .. }
             | Self::NotYetValid { .. }
+            | Self::Path { .. }
+            | Self::PolicyMayNotConnect { .. }
             | Self::ResourceMismatch { .. }
             | Self::Sas(_)
-            | Self::ThumbprintMismatch(_)
-            | Self::Unsupported { .. } => 401_003,
+            | Self::ThumbprintMismatch(_) => 401_003,
         }
     }
 }
@@ -228,73 +278,127 @@ impl PresentedCredential<'_> {
         match self {
             Self::Certificate(_) => "a certificate",
             Self::None => "nothing",
-            Self::Sas(_) => "a shared access signature",
+            Self::PolicySas { .. } | Self::Sas(_) => "a shared access signature",
         }
     }
 }
 
-/// Judges whether a device may connect.
+/// Judges whether a device or module may connect.
 ///
-/// A certificate is judged by thumbprint and period alone: not by chain, issuer or name, and not by
-/// any enrollment (R-G7, R-G10).
-///
+/// A `selfSigned` certificate is judged by thumbprint and period alone: not by chain, issuer or
+/// name, and not by any enrollment (R-G7, R-G10). A `certificateAuthority` one must lead to a
+/// verified CA certificate of the hub and carry the identity's name (R-G8).
 /// A module is admitted by credentials of its own, and only while its device is enabled.
 ///
-/// Takes:   what was found under the name, what was shown, the resource `{hub}/devices/{id}` or
-///          `{hub}/devices/{id}/modules/{id}` a token must cover; `now` in Unix seconds.
+/// Takes:   the name asked for, what was found under it, what was shown; `now` in Unix seconds.
 /// Gives:   [`Admitted`].
 /// Errors:  [`AdmissionError`]: existence, status, kind of credential, then the credential.
-/// Source:  behaviour.md R-E7, R-F11, R-G4, R-G7 to R-G11.
+/// Source:  behaviour.md R-D10, R-E7, R-F9, R-F11, R-G4, R-G7 to R-G11.
 pub fn admit(
+    id: &IdentityId,
     found: Option<Found<'_>>,
     presented: PresentedCredential<'_>,
-    resource: &str,
+    hub: &HubFacts<'_>,
     now: UnixTime,
 ) -> Result<Admitted, AdmissionError> {
-    let found = found.ok_or_else(|| AdmissionError::DeviceNotFound {
-        resource: resource.to_owned(),
-    })?;
-    let (identity, id) = (found.identity, found.identity.id.clone());
+    let resource = format!("{}/{}", hub.host, id.path());
+    let Some(found) = found else {
+        return Err(AdmissionError::DeviceNotFound { resource });
+    };
+    let identity = found.identity;
     if found.status() == DeviceStatus::Disabled {
         let device_id = id.device();
         return Err(AdmissionError::DeviceDisabled { device_id });
     }
     let by = match (&identity.authentication, presented) {
-        (AuthenticationMechanism::CertificateAuthority, PresentedCredential::Certificate(_)) => {
-            let mechanism = identity.authentication.name();
-            return Err(AdmissionError::Unsupported { id, mechanism });
-        }
+        (
+            AuthenticationMechanism::CertificateAuthority,
+            PresentedCredential::Certificate(chain),
+        ) => admit_by_authority(id, chain, hub, now)?,
         (
             AuthenticationMechanism::SelfSigned { primary, secondary },
             PresentedCredential::Certificate(chain),
-        ) => admit_leaf(&id, *primary, *secondary, chain.leaf(), now)?,
+        ) => admit_leaf(id, *primary, *secondary, chain.leaf(), now)?,
         (AuthenticationMechanism::Sas { primary, secondary }, PresentedCredential::Sas(token)) => {
-            check_resource(token, resource)?;
+            let expiry = check_token(token, [primary, secondary], &resource, hub.settings, now)?;
             let slot = if token.is_signed_by(primary) {
                 Slot::Primary
             } else {
                 Slot::Secondary
             };
-            token.verify(&[primary, secondary], now)?;
-            AdmittedBy::Sas {
-                slot,
-                expiry: token.expiry(),
+            AdmittedBy::Sas { slot, expiry }
+        }
+        (
+            AuthenticationMechanism::Sas { .. },
+            PresentedCredential::PolicySas {
+                token,
+                keys,
+                connects,
+            },
+        ) => {
+            let expiry = check_token(token, keys, &resource, hub.settings, now)?;
+            if !connects {
+                let policy = token.skn().unwrap_or_default().to_owned();
+                return Err(AdmissionError::PolicyMayNotConnect { policy });
             }
+            AdmittedBy::Policy { expiry }
         }
         (registered, presented) => {
-            let (presented, registered) = (presented.name(), registered.name());
             return Err(AdmissionError::MechanismMismatch {
-                id,
-                presented,
-                registered,
+                id: id.clone(),
+                presented: presented.name(),
+                registered: registered.name(),
             });
         }
     };
     Ok(Admitted {
-        id,
+        id: id.clone(),
         generation_id: identity.generation_id.clone(),
         by,
     })
+}
+
+/// R-G8. A hub always looks at validity; that DPS may not is another setting.
+fn admit_by_authority(
+    id: &IdentityId,
+    chain: &Chain,
+    hub: &HubFacts<'_>,
+    now: UnixTime,
+) -> Result<AdmittedBy, AdmissionError> {
+    let (leaf, id) = (chain.leaf(), id.clone());
+    let settings = Settings {
+        check_validity: true,
+        ..*hub.settings
+    };
+    if let Err(error) = path::build(chain, hub.ca_store, &settings, now) {
+        return Err(AdmissionError::Path { id, error });
+    }
+    if leaf.common_name() != Some(id.as_str()) {
+        let common_name = leaf.common_name().map(str::to_owned);
+        return Err(AdmissionError::CommonNameMismatch { id, common_name });
+    }
+    let not_after = leaf.validity().not_after;
+    Ok(AdmittedBy::CertificateAuthority { not_after })
+}
+
+/// R-G11. Gives the first second at which a session by this token must be closed: its expiry, or
+/// for one that is taken past it, the end of what a wrong clock excuses.
+fn check_token(
+    token: &SharedAccessSignature,
+    keys: [&SymmetricKey; 2],
+    resource: &str,
+    settings: &Settings,
+    now: UnixTime,
+) -> Result<UnixTime, AdmissionError> {
+    check_resource(token, resource)?;
+    token.check_signature(&keys)?;
+    let skew = i64::from(settings.sas_clock_skew_seconds);
+    let (expiry, excused) = (token.expiry(), token.expiry().plus(skew));
+    match token.check_expiry(now) {
+        Ok(()) => Ok(expiry),
+        Err(_) if now < excused => Ok(excused),
+        Err(expired) => Err(expired.into()),
+    }
 }
 
 /// R-G7.

@@ -25,6 +25,62 @@ pub struct Identity {
     pub iot_edge: bool,
     /// Who takes care of a module, such as IoT Edge's runtime.
     pub managed_by: Option<Box<str>>,
+    /// Where it stands among IoT Edge devices, if that was ever said.
+    pub scopes: Option<Box<Scopes>>,
+}
+
+/// Which IoT Edge devices stand above a device, in the names a hub gives them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes {
+    /// The scope a leaf device belongs to.
+    pub device_scope: Option<String>,
+    /// The scopes above an IoT Edge device.
+    pub parent_scopes: Vec<String>,
+}
+
+impl Identity {
+    /// An enabled identity of which nothing else is known yet.
+    #[must_use]
+    pub fn new(
+        id: IdentityId,
+        generation_id: String,
+        etag: ETag,
+        authentication: AuthenticationMechanism,
+    ) -> Self {
+        Self {
+            id,
+            generation_id,
+            etag,
+            status: DeviceStatus::Enabled,
+            status_reason: None,
+            status_updated_ms: None,
+            authentication,
+            iot_edge: false,
+            managed_by: None,
+            scopes: None,
+        }
+    }
+
+    /// The scope devices below name to belong to this IoT Edge device, which the hub made and
+    /// nobody can change; for another device the one that was written.
+    ///
+    /// Source:  behaviour.md R-G1; the API model's words on `deviceScope`.
+    #[must_use]
+    pub fn device_scope(&self) -> Option<String> {
+        if self.iot_edge {
+            let (device_id, generation) = (self.id.device_id(), &self.generation_id);
+            return Some(format!("ms-azure-iot-edge://{device_id}-{generation}"));
+        }
+        self.scopes.as_ref()?.device_scope.clone()
+    }
+
+    /// The scopes above.
+    #[must_use]
+    pub fn parent_scopes(&self) -> &[String] {
+        self.scopes
+            .as_ref()
+            .map_or(&[], |scopes| &scopes.parent_scopes)
+    }
 }
 
 /// Whether a device may connect.
@@ -70,5 +126,32 @@ impl AuthenticationMechanism {
             Self::Sas { .. } => "sas",
             Self::SelfSigned { .. } => "selfSigned",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R-G1.
+    #[test]
+    fn the_scope_of_an_edge_device_is_the_hubs_and_that_of_another_as_written() {
+        let mut identity = Identity::new(
+            IdentityId::parse("gate").unwrap(),
+            "77".to_owned(),
+            ETag::parse("1").unwrap(),
+            AuthenticationMechanism::None,
+        );
+        assert_eq!(identity.device_scope(), None);
+        let written = "ms-azure-iot-edge://above-1".to_owned();
+        identity.scopes = Some(Box::new(Scopes {
+            device_scope: Some(written.clone()),
+            parent_scopes: vec![written.clone()],
+        }));
+        assert_eq!(identity.device_scope(), Some(written.clone()));
+        identity.iot_edge = true;
+        let made = "ms-azure-iot-edge://gate-77".to_owned();
+        assert_eq!(identity.device_scope(), Some(made));
+        assert_eq!(identity.parent_scopes(), [written]);
     }
 }

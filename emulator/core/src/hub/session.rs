@@ -1,7 +1,9 @@
 //! How long a session may last.
 
+use super::admission::AdmittedBy;
 use super::identity::{DeviceStatus, Identity};
 use crate::settings::Settings;
+use crate::time::UnixTime;
 
 /// Longest keep-alive a hub honours, in milliseconds of silence (R-G14: 1767 s).
 pub const SILENCE_MS_MAX: u64 = 1_767_000;
@@ -19,13 +21,19 @@ pub fn silence_allowed_ms(keep_alive_seconds: u16) -> u64 {
     }
 }
 
-/// Why a live session ends when its identity is written.
+/// Why the hub ends a live session by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The identity is disabled (R-E6).
-    Disabled,
+    /// Its certificate is too old, and the setting asks for it (R-E9, I-4).
+    CertificateExpired,
     /// Its credentials are others than before, and the setting asks for it (R-E8, I-4).
     CredentialsReplaced,
+    /// The identity is gone (R-E6).
+    Deleted,
+    /// The identity is disabled (R-E6).
+    Disabled,
+    /// Its token is too old (R-G11).
+    TokenExpired,
 }
 
 impl Cut {
@@ -33,8 +41,10 @@ impl Cut {
     #[must_use]
     pub fn rule(self) -> &'static str {
         match self {
-            Self::Disabled => "R-E6",
+            Self::CertificateExpired => "R-E9",
             Self::CredentialsReplaced => "R-E8",
+            Self::Deleted | Self::Disabled => "R-E6",
+            Self::TokenExpired => "R-G11",
         }
     }
 
@@ -42,9 +52,40 @@ impl Cut {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Disabled => "the identity was disabled",
+            Self::CertificateExpired => "the certificate expired",
             Self::CredentialsReplaced => "the credentials were replaced",
+            Self::Deleted => "the identity was deleted",
+            Self::Disabled => "the identity was disabled",
+            Self::TokenExpired => "401003: the token expired",
         }
+    }
+
+    /// How long the session stays open all the same, in seconds.
+    ///
+    /// Source:  behaviour.md R-E6 (the delay is not specified).
+    #[must_use]
+    pub fn delay_seconds(self, settings: &Settings) -> u32 {
+        match self {
+            Self::Deleted | Self::Disabled => settings.forced_close_delay_seconds,
+            Self::CertificateExpired | Self::CredentialsReplaced | Self::TokenExpired => 0,
+        }
+    }
+}
+
+/// The first second at which a session ends because of the credential that opened it, and why;
+/// `None` if that never ends it.
+///
+/// Source:  behaviour.md R-E9, R-G11, I-4.
+#[must_use]
+pub fn end_of(by: AdmittedBy, settings: &Settings) -> Option<(UnixTime, Cut)> {
+    match by {
+        AdmittedBy::Policy { expiry } | AdmittedBy::Sas { expiry, .. } => {
+            Some((expiry, Cut::TokenExpired))
+        }
+        AdmittedBy::Certificate { not_after, .. }
+        | AdmittedBy::CertificateAuthority { not_after } => settings
+            .drop_on_expiry
+            .then_some((not_after.plus(1), Cut::CertificateExpired)),
     }
 }
 
@@ -63,6 +104,7 @@ pub fn cut(before: &Identity, after: &Identity, settings: &Settings) -> Option<C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dps::enrollment::Slot;
     use crate::hub::identity::AuthenticationMechanism;
     use crate::id::{ETag, IdentityId};
 
@@ -82,19 +124,66 @@ mod tests {
         }
     }
 
+    /// R-E9, R-G11, I-4.
+    #[test]
+    fn a_token_ends_its_session_and_a_certificate_by_choice_only() {
+        let (at, slot) = (UnixTime(100), Slot::Primary);
+        let by_token = [
+            AdmittedBy::Sas { slot, expiry: at },
+            AdmittedBy::Policy { expiry: at },
+        ];
+        let by_certificate = [
+            AdmittedBy::Certificate {
+                slot,
+                not_after: at,
+            },
+            AdmittedBy::CertificateAuthority { not_after: at },
+        ];
+        for drop_on_expiry in [false, true] {
+            let settings = Settings {
+                drop_on_expiry,
+                ..Settings::default()
+            };
+            for by in by_token {
+                let expected = Some((at, Cut::TokenExpired));
+                assert_eq!(end_of(by, &settings), expected, "{by:?}");
+            }
+            for by in by_certificate {
+                // The last second belongs to a certificate, and not to a token.
+                let expected = (UnixTime(101), Cut::CertificateExpired);
+                let expected = drop_on_expiry.then_some(expected);
+                assert_eq!(end_of(by, &settings), expected, "{by:?}");
+            }
+        }
+    }
+
+    /// R-E6.
+    #[test]
+    fn only_disabling_and_deleting_may_take_their_time() {
+        let settings = Settings {
+            forced_close_delay_seconds: 300,
+            ..Settings::default()
+        };
+        let table = [
+            (Cut::Deleted, 300),
+            (Cut::Disabled, 300),
+            (Cut::CertificateExpired, 0),
+            (Cut::CredentialsReplaced, 0),
+            (Cut::TokenExpired, 0),
+        ];
+        for (cut, delay) in table {
+            assert_eq!(cut.delay_seconds(&settings), delay, "{cut:?}");
+            assert_eq!(cut.delay_seconds(&Settings::default()), 0, "{cut:?}");
+        }
+    }
+
     /// R-E6, R-E8, I-4.
     #[test]
     fn only_disabling_and_by_choice_new_credentials_cost_the_session() {
-        let identity = |status, authentication| Identity {
-            id: IdentityId::parse("d").unwrap(),
-            generation_id: "1".to_owned(),
-            etag: ETag::parse("1").unwrap(),
-            status,
-            status_reason: None,
-            status_updated_ms: None,
-            authentication,
-            iot_edge: false,
-            managed_by: None,
+        let identity = |status, authentication| {
+            let (id, etag) = (IdentityId::parse("d").unwrap(), ETag::parse("1").unwrap());
+            let identity = Identity::new(id, "1".to_owned(), etag, authentication);
+            Identity { status, ..identity }
         };
         let (on, off) = (DeviceStatus::Enabled, DeviceStatus::Disabled);
         let (old, new) = (

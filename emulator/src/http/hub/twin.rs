@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
+use linarite_core::id::ETag;
 
 use super::{Named, Shared, answer, with_etag};
 use crate::http::answer::{Answered, if_match, json, ok};
@@ -57,8 +58,9 @@ fn write(
     merge: bool,
 ) -> Answered {
     answer(services, headers, Right::ServiceConnect, |hub| {
-        let draft = wire::read(&json(body)?)?;
-        let view = hub.write_twin(&named.id()?, &if_match(headers)?, &draft, merge)?;
+        let (draft, precondition) = (wire::read(&json(body)?)?, if_match(headers)?);
+        let allow = |current: Option<&ETag>| precondition.check_delete(current);
+        let view = hub.write_twin(&named.id()?, allow, &draft, merge)?;
         Ok(twin(&view))
     })
 }

@@ -9,12 +9,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
 
+use super::hub::HubResource;
 use super::{Resource, Shared, ok, require_bearer};
 use crate::error::ServiceError;
 use crate::http::answer::{Answered, Api, Refusal};
 use crate::policy::Policies;
 use crate::service::Services;
-use crate::service::hub::Hub;
 use crate::wire::management::instance as wire;
 
 const DEVICES: &str = "/subscriptions/{subscription}/resourcegroups/{group}/providers/\
@@ -28,14 +28,6 @@ pub(super) fn routes() -> Router<Arc<Services>> {
         .route(&format!("{service}/keys/{{name}}/listkeys"), post(of_dps))
         .route(&format!("{hub}/listkeys"), post(of_hub))
         .route(&format!("{hub}/iothubkeys/{{name}}/listkeys"), post(of_hub))
-}
-
-/// A hub's resource. The subscription and resource group may be anything.
-#[derive(serde::Deserialize)]
-struct HubResource {
-    hub: String,
-    #[serde(default)]
-    name: String,
 }
 
 async fn of_dps(
@@ -54,19 +46,9 @@ async fn of_hub(
     headers: HeaderMap,
 ) -> Answered {
     require_bearer(&headers)
-        .and_then(|()| hub(&services, &resource.hub))
+        .and_then(|()| resource.find(&services))
         .and_then(|hub| keys(&hub.policy, &resource.name))
         .map_err(Refusal::new(Api::Management, &services))
-}
-
-/// The hub whose resource has that name: the first label of its host name.
-fn hub<'a>(services: &'a Services, name: &str) -> Result<&'a Arc<Hub>, ServiceError> {
-    let label = |hub: &Hub| hub.host.as_str().split('.').next().map(str::to_owned);
-    let named = |hub: &&Arc<Hub>| label(hub).is_some_and(|label| label.eq_ignore_ascii_case(name));
-    services.hubs.iter().find(named).ok_or_else(|| {
-        let text = format!("No hub is named {name}; a hub's name is its host name's first label.");
-        ServiceError::new(404_000, "ResourceNotFound", "R-F9", text)
-    })
 }
 
 /// The keys of the policy of that name; of all policies, where the address names none.

@@ -1,15 +1,18 @@
 //! Devices and modules (R-G1, R-G3).
 
 use linarite_core::certificate::Thumbprint;
-use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus};
+use linarite_core::hub::identity::{AuthenticationMechanism, DeviceStatus, Identity, Scopes};
 use linarite_core::id::IdentityId;
+use linarite_core::limits::{
+    MANAGED_BY_LENGTH_MAX, PARENT_SCOPES_MAX, SCOPE_LENGTH_MAX, STATUS_REASON_LENGTH_MAX,
+};
 use linarite_env::UnixMillis;
 use serde_json::{Value, json};
 
 use super::super::reader::Reader;
 use super::{connection_state, moment, status};
 use crate::error::ServiceError;
-use crate::service::registry::{IdentityDraft, IdentityView};
+use crate::service::registry::{IdentityDraft, IdentityView, Statistics};
 
 /// Reads the body of a PUT to the identity `id`. Keys that are not sent are generated.
 pub(crate) fn read(id: &IdentityId, body: &Value) -> Result<IdentityDraft, ServiceError> {
@@ -18,14 +21,21 @@ pub(crate) fn read(id: &IdentityId, body: &Value) -> Result<IdentityDraft, Servi
     if let Some(module_id) = id.module_id() {
         check_named(&body, "moduleId", module_id)?;
     }
+    read_draft(&body, id.is_module())
+}
+
+/// Reads what may be set of an identity.
+pub(super) fn read_draft(body: &Reader<'_>, module: bool) -> Result<IdentityDraft, ServiceError> {
     let authentication = read_authentication(&body.object("authentication")?)?;
-    if id.is_module() {
+    if module {
+        let managed_by = body.text_within("managedBy", MANAGED_BY_LENGTH_MAX)?;
         return Ok(IdentityDraft {
             status: DeviceStatus::Enabled,
             status_reason: None,
             authentication,
             iot_edge: false,
-            managed_by: body.text("managedBy")?.map(Into::into),
+            managed_by: managed_by.map(Into::into),
+            scopes: None,
         });
     }
     let status = match body.text("status")? {
@@ -33,16 +43,38 @@ pub(crate) fn read(id: &IdentityId, body: &Value) -> Result<IdentityDraft, Servi
         Some("disabled") => DeviceStatus::Disabled,
         Some(_) => return Err(body.wrong("status", "expected enabled or disabled")),
     };
+    let status_reason = body.text_within("statusReason", STATUS_REASON_LENGTH_MAX)?;
+    let capabilities = body.object("capabilities")?;
     Ok(IdentityDraft {
         status,
-        status_reason: body.text("statusReason")?.map(str::to_owned),
+        status_reason: status_reason.map(str::to_owned),
         authentication,
-        iot_edge: body
-            .object("capabilities")?
-            .flag("iotEdge")?
-            .unwrap_or(false),
+        iot_edge: capabilities.flag("iotEdge")?.unwrap_or(false),
         managed_by: None,
+        scopes: read_scopes(body)?.map(Box::new),
     })
+}
+
+/// Where a device stands among IoT Edge devices.
+fn read_scopes(body: &Reader<'_>) -> Result<Option<Scopes>, ServiceError> {
+    let device_scope = body.text_within("deviceScope", SCOPE_LENGTH_MAX)?;
+    let parent_scopes = body.texts("parentScopes")?;
+    if parent_scopes.len() > PARENT_SCOPES_MAX {
+        let expected = format!("expected at most {PARENT_SCOPES_MAX} scopes");
+        return Err(body.wrong("parentScopes", expected));
+    }
+    let long = |scope: &&str| scope.chars().count() > SCOPE_LENGTH_MAX;
+    if parent_scopes.iter().any(long) {
+        let expected = format!("expected at most {SCOPE_LENGTH_MAX} characters in a scope");
+        return Err(body.wrong("parentScopes", expected));
+    }
+    if device_scope.is_none() && parent_scopes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Scopes {
+        device_scope: device_scope.map(str::to_owned),
+        parent_scopes: parent_scopes.into_iter().map(str::to_owned).collect(),
+    }))
 }
 
 /// The body repeats the address.
@@ -72,9 +104,7 @@ fn read_authentication(body: &Reader<'_>) -> Result<AuthenticationMechanism, Ser
             read("secondaryThumbprint", secondary)?,
             body,
         ),
-        Some("certificateAuthority") => Err(ServiceError::not_emulated(
-            "devices of type certificateAuthority",
-        )),
+        Some("certificateAuthority") => Ok(AuthenticationMechanism::CertificateAuthority),
         Some("none") => Ok(AuthenticationMechanism::None),
         Some("sas") => read_sas(&body.object("symmetricKey")?),
         Some(_) => Err(body.wrong(
@@ -132,9 +162,34 @@ pub(crate) fn identity(view: &IdentityView) -> Value {
             json["statusReason"] = identity.status_reason.as_deref().into();
             json["statusUpdatedTime"] = moment(identity.status_updated_ms.map(UnixMillis)).into();
             json["capabilities"] = json!({ "iotEdge": identity.iot_edge });
+            add_scopes(&mut json, identity);
         }
     }
     json
+}
+
+/// Adds the scopes a device has; one that has none has no members for them.
+pub(super) fn add_scopes(json: &mut Value, identity: &Identity) {
+    if let Some(scope) = identity.device_scope() {
+        json["deviceScope"] = scope.into();
+    }
+    if !identity.parent_scopes().is_empty() {
+        json["parentScopes"] = identity.parent_scopes().into();
+    }
+}
+
+/// How many devices there are, by their status.
+pub(crate) fn device_statistics(counted: &Statistics) -> Value {
+    json!({
+        "totalDeviceCount": counted.total,
+        "enabledDeviceCount": counted.enabled,
+        "disabledDeviceCount": counted.total - counted.enabled,
+    })
+}
+
+/// How many devices are connected.
+pub(crate) fn service_statistics(counted: &Statistics) -> Value {
+    json!({ "connectedDeviceCount": counted.connected })
 }
 
 pub(super) fn authentication(mechanism: &AuthenticationMechanism) -> Value {

@@ -4,14 +4,18 @@ use linarite_env::UnixMillis;
 use serde_json::{Value, json};
 
 use super::super::reader::Reader;
-use super::identity::authentication;
+use super::identity::{add_scopes, authentication};
 use super::{connection_state, moment, status};
 use crate::error::ServiceError;
 use crate::service::twin::{TwinDraft, TwinView};
 
 /// Reads the body of a PATCH or PUT of a twin.
 pub(crate) fn read(body: &Value) -> Result<TwinDraft, ServiceError> {
-    let body = Reader::root(body)?;
+    read_sections(&Reader::root(body)?)
+}
+
+/// Reads tags and desired properties.
+pub(super) fn read_sections(body: &Reader<'_>) -> Result<TwinDraft, ServiceError> {
     let properties = body.object("properties")?;
     if properties
         .value("reported")
@@ -63,7 +67,10 @@ pub(crate) fn twin(view: &TwinView) -> Value {
     });
     match identity.id.module_id() {
         Some(module_id) => json["moduleId"] = module_id.into(),
-        None => json["capabilities"] = json!({ "iotEdge": identity.iot_edge }),
+        None => {
+            json["capabilities"] = json!({ "iotEdge": identity.iot_edge });
+            add_scopes(&mut json, identity);
+        }
     }
     json
 }

@@ -43,7 +43,7 @@ pub(crate) fn instance(config: &Config, path: &str, etag: &ETag, state: &Changea
 }
 
 /// A policy without its keys.
-fn policy(policy: &Policy) -> Value {
+pub(super) fn policy(policy: &Policy) -> Value {
     json!({ "keyName": &*policy.name, "rights": policy.rights.to_string() })
 }
 

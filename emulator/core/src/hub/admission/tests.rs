@@ -1,20 +1,11 @@
 use super::*;
 use crate::sas;
 use crate::secret::SymmetricKey;
-use crate::test_pki::{Authority, NOW, chain, etag, self_signed};
+use crate::test_pki::{Authority, NOW, chain, etag, self_signed, store};
 
 fn identity(authentication: AuthenticationMechanism) -> Identity {
-    Identity {
-        id: IdentityId::parse("Dev").unwrap(),
-        generation_id: "g1".to_owned(),
-        etag: etag(),
-        status: DeviceStatus::Enabled,
-        status_reason: None,
-        status_updated_ms: None,
-        authentication,
-        iot_edge: false,
-        managed_by: None,
-    }
+    let id = IdentityId::parse("Dev").unwrap();
+    Identity::new(id, "g1".to_owned(), etag(), authentication)
 }
 
 fn key(byte: u8) -> SymmetricKey {
@@ -27,12 +18,39 @@ fn said(outcome: &Result<Admitted, AdmissionError>) -> String {
             AdmittedBy::Certificate { slot, .. } | AdmittedBy::Sas { slot, .. } => {
                 format!("admitted {slot:?}")
             }
+            AdmittedBy::CertificateAuthority { .. } => "admitted by authority".to_owned(),
+            AdmittedBy::Policy { .. } => "admitted by policy".to_owned(),
         },
         Err(error) => format!("{} {}", error.code(), error.rule()),
     }
 }
 
-const RESOURCE: &str = "hub.local/devices/Dev";
+/// Judges the device `Dev` at `hub.local`, which knows no CA certificate.
+fn admit_dev(
+    identity: Option<&Identity>,
+    presented: PresentedCredential<'_>,
+    now: UnixTime,
+) -> Result<Admitted, AdmissionError> {
+    let id = IdentityId::parse("Dev").unwrap();
+    let found = identity.map(Found::device);
+    admit_at("hub.local", &CaStore::new(), &id, found, presented, now)
+}
+
+fn admit_at(
+    host: &str,
+    ca_store: &CaStore,
+    id: &IdentityId,
+    found: Option<Found<'_>>,
+    presented: PresentedCredential<'_>,
+    now: UnixTime,
+) -> Result<Admitted, AdmissionError> {
+    let hub = HubFacts {
+        host: &HubHostName::parse(host).unwrap(),
+        ca_store,
+        settings: &Settings::default(),
+    };
+    admit(id, found, presented, &hub, now)
+}
 
 /// R-G7, R-G10.
 #[test]
@@ -61,12 +79,7 @@ fn a_leaf_is_admitted_by_either_thumbprint_within_its_period() {
     for (primary, secondary, offset, expected) in table {
         let identity = identity(AuthenticationMechanism::SelfSigned { primary, secondary });
         let presented = PresentedCredential::Certificate(&presented);
-        let outcome = admit(
-            Some(Found::device(&identity)),
-            presented,
-            RESOURCE,
-            NOW.plus(offset),
-        );
+        let outcome = admit_dev(Some(&identity), presented, NOW.plus(offset));
         assert_eq!(
             said(&outcome),
             expected,
@@ -89,7 +102,7 @@ fn who_signed_a_leaf_does_not_matter_to_the_hub() {
     for above in [vec![], vec![&root], vec![&stranger]] {
         let chain = chain(&leaf, &above);
         let presented = PresentedCredential::Certificate(&chain);
-        let admitted = admit(Some(Found::device(&identity)), presented, RESOURCE, NOW).unwrap();
+        let admitted = admit_dev(Some(&identity), presented, NOW).unwrap();
         assert_eq!(
             (admitted.id().as_str(), admitted.generation_id()),
             ("Dev", "g1")
@@ -116,7 +129,7 @@ fn a_mismatch_is_told_with_all_thumbprints() {
     });
     let chain = chain(&leaf, &[]);
     let presented = PresentedCredential::Certificate(&chain);
-    let error = admit(Some(Found::device(&identity)), presented, RESOURCE, NOW).unwrap_err();
+    let error = admit_dev(Some(&identity), presented, NOW).unwrap_err();
     let (sha1, sha256) = (
         Thumbprint::Sha1(leaf.sha1()),
         Thumbprint::Sha256(leaf.fingerprint()),
@@ -149,17 +162,11 @@ fn a_token_must_cover_the_device_and_be_signed_with_either_key() {
         ("hub.local%2Fdevices%2FDev%2Fmore", 1, 1, "401003 R-G11"),
         ("hub2.local%2Fdevices%2FDev", 1, 1, "401003 R-G11"),
         ("hub.local%2Fdevices%2FDev", 3, 1, "401003 R-G11"),
-        ("hub.local%2Fdevices%2FDev", 1, 0, "401003 R-G11"),
     ];
     for (resource, signer, left, expected) in table {
         let text = sas::sign(resource, NOW.plus(left), &key(signer), None);
         let token = SharedAccessSignature::parse(&text).unwrap();
-        let outcome = admit(
-            Some(Found::device(&identity)),
-            PresentedCredential::Sas(&token),
-            RESOURCE,
-            NOW,
-        );
+        let outcome = admit_dev(Some(&identity), PresentedCredential::Sas(&token), NOW);
         assert_eq!(said(&outcome), expected, "{resource} with key {signer}");
         if let Ok(admitted) = outcome {
             assert!(
@@ -207,7 +214,7 @@ fn existence_status_and_kind_come_before_the_credential() {
         (Some(&none), nothing, "401003 R-G3"),
     ];
     for (identity, presented, expected) in table {
-        let outcome = admit(identity.map(Found::device), presented, RESOURCE, NOW);
+        let outcome = admit_dev(identity, presented, NOW);
         assert_eq!(said(&outcome), expected, "{identity:?} {presented:?}");
     }
 }
@@ -215,7 +222,6 @@ fn existence_status_and_kind_come_before_the_credential() {
 /// R-G4: a module has credentials of its own, and the status of its device.
 #[test]
 fn a_module_comes_in_by_its_own_credentials_while_its_device_is_enabled() {
-    let resource = "hub.local/devices/Dev/modules/Mod";
     let sas = |byte| AuthenticationMechanism::Sas {
         primary: key(byte),
         secondary: key(byte),
@@ -255,7 +261,193 @@ fn a_module_comes_in_by_its_own_credentials_while_its_device_is_enabled() {
             identity: &module,
             device: Some(device),
         };
-        let outcome = admit(Some(found), PresentedCredential::Sas(&token), resource, NOW);
+        let (id, presented) = (&module.id, PresentedCredential::Sas(&token));
+        let outcome = admit_at(
+            "hub.local",
+            &CaStore::new(),
+            id,
+            Some(found),
+            presented,
+            NOW,
+        );
         assert_eq!(said(&outcome), expected, "{signed} with key {signer}");
+    }
+}
+
+/// R-G11: five minutes excuse a wrong clock; the session ends with the token or with them.
+#[test]
+fn a_token_is_taken_a_little_past_its_end_and_no_longer() {
+    let identity = identity(AuthenticationMechanism::Sas {
+        primary: key(1),
+        secondary: key(2),
+    });
+    let text = sas::sign("hub.local/devices/Dev", NOW, &key(1), None);
+    let token = SharedAccessSignature::parse(&text).unwrap();
+    // the moment, from the token's end; when its session must be closed, from the same
+    let table = [
+        (-3600, Some(0)),
+        (-1, Some(0)),
+        (0, Some(300)),
+        (299, Some(300)),
+        (300, None),
+        (3600, None),
+    ];
+    for (offset, ends) in table {
+        let presented = PresentedCredential::Sas(&token);
+        let outcome = admit_dev(Some(&identity), presented, NOW.plus(offset));
+        let expected = ends.map(|ends| AdmittedBy::Sas {
+            slot: Slot::Primary,
+            expiry: NOW.plus(ends),
+        });
+        if expected.is_none() {
+            assert_eq!(said(&outcome), "401003 R-G11", "at {offset}");
+        }
+        let by = outcome.ok().map(|admitted| admitted.by());
+        assert_eq!(by, expected, "at {offset}");
+    }
+}
+
+/// R-F9: whoever holds a policy with the right speaks as any device that takes tokens.
+#[test]
+fn a_policy_with_the_right_speaks_for_devices_that_take_tokens() {
+    let sas = identity(AuthenticationMechanism::Sas {
+        primary: key(1),
+        secondary: key(2),
+    });
+    let off = Identity {
+        status: DeviceStatus::Disabled,
+        ..sas.clone()
+    };
+    let by_ca = identity(AuthenticationMechanism::CertificateAuthority);
+    let (primary, secondary) = (key(7), key(8));
+    // identity, resource, key, whether the policy has the right, outcome
+    let table = [
+        (
+            Some(&sas),
+            "hub.local/devices/Dev",
+            7,
+            true,
+            "admitted by policy",
+        ),
+        (Some(&sas), "hub.local", 8, true, "admitted by policy"),
+        (Some(&sas), "hub.local", 8, false, "401003 R-F9"),
+        (Some(&sas), "hub.local/devices/Dev", 1, true, "401003 R-G11"),
+        (
+            Some(&sas),
+            "hub.local/devices/Other",
+            7,
+            true,
+            "401003 R-G11",
+        ),
+        (Some(&off), "hub.local", 7, true, "403012 R-G4"),
+        (Some(&by_ca), "hub.local", 7, true, "401003 R-G3"),
+        (None, "hub.local", 7, true, "404001 R-E7"),
+    ];
+    for (identity, resource, signer, connects, expected) in table {
+        let text = sas::sign(resource, NOW.plus(60), &key(signer), Some("device"));
+        let token = SharedAccessSignature::parse(&text).unwrap();
+        let presented = PresentedCredential::PolicySas {
+            token: &token,
+            keys: [&primary, &secondary],
+            connects,
+        };
+        let outcome = admit_dev(identity, presented, NOW);
+        assert_eq!(said(&outcome), expected, "{resource} with key {signer}");
+    }
+}
+
+/// Id and store; who signed, the name in the leaf, what is presented above it; the moment and
+/// the outcome.
+type Row<'a> = (
+    (&'a str, &'a CaStore),
+    (&'a Authority, &'a str, &'a [&'a Authority]),
+    (i64, &'a str),
+);
+
+/// R-G8, R-D10.
+#[test]
+fn a_certificate_under_a_verified_authority_of_the_hub_is_admitted_by_its_name() {
+    let root = Authority::root("root");
+    let below = root.issue_ca("below");
+    let stranger = Authority::root("stranger");
+    let (known, unproven) = (store(&[(&root, true)]), store(&[(&root, false)]));
+    let empty = CaStore::new();
+    let by_ca = |id: &str| Identity {
+        id: IdentityId::parse(id).unwrap(),
+        ..identity(AuthenticationMechanism::CertificateAuthority)
+    };
+    let through_below: &[&Authority] = &[&below];
+    let table: [Row<'_>; 12] = [
+        (
+            ("Dev", &known),
+            (&below, "Dev", &[&below, &root]),
+            (0, "admitted by authority"),
+        ),
+        (
+            ("Dev", &known),
+            (&below, "Dev", through_below),
+            (0, "admitted by authority"),
+        ),
+        (
+            ("Dev", &known),
+            (&root, "Dev", &[]),
+            (0, "admitted by authority"),
+        ),
+        (
+            ("Dev/Mod", &known),
+            (&below, "Dev/Mod", through_below),
+            (0, "admitted by authority"),
+        ),
+        (
+            ("Dev", &known),
+            (&below, "dev", through_below),
+            (0, "401003 R-G8"),
+        ),
+        (
+            ("Dev/Mod", &known),
+            (&below, "Dev", through_below),
+            (0, "401003 R-G8"),
+        ),
+        (("Dev", &known), (&below, "Dev", &[]), (0, "401003 R-G8")),
+        (
+            ("Dev", &unproven),
+            (&below, "Dev", &[&below, &root]),
+            (0, "401003 R-G8"),
+        ),
+        (
+            ("Dev", &empty),
+            (&below, "Dev", &[&below, &root]),
+            (0, "401003 R-G8"),
+        ),
+        (
+            ("Dev", &known),
+            (&stranger, "Dev", &[&stranger]),
+            (0, "401003 R-G8"),
+        ),
+        (
+            ("Dev", &known),
+            (&below, "Dev", through_below),
+            (1 << 40, "401003 R-G8"),
+        ),
+        (
+            ("Dev", &known),
+            (&below, "Dev", through_below),
+            (-(1 << 40), "401003 R-G8"),
+        ),
+    ];
+    for ((id, store), (signer, name, above), (offset, expected)) in table {
+        let identity = by_ca(id);
+        let leaf = signer.issue(name);
+        let chain = chain(&leaf, above);
+        let presented = PresentedCredential::Certificate(&chain);
+        let found = Some(Found::device(&identity));
+        let now = NOW.plus(offset);
+        let outcome = admit_at("hub.local", store, &identity.id, found, presented, now);
+        assert_eq!(said(&outcome), expected, "{id} as {name} at {offset}");
+        if let Ok(admitted) = outcome {
+            let not_after = leaf.validity().not_after;
+            let by = AdmittedBy::CertificateAuthority { not_after };
+            assert_eq!(admitted.by(), by);
+        }
     }
 }
