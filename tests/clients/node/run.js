@@ -24,10 +24,9 @@ const emulator = spawn(binary, ["up", "--json"], { stdio: ["ignore", "pipe", "in
 const ended = once(emulator, "exit");
 try {
   const ready = await readyLine();
-  const files = readdirSync(here).filter((name) => name.endsWith(".test.js"));
-  const tests = spawn(
+  const running = spawn(
     process.execPath,
-    ["--test", "--test-reporter=spec", ...files.map((name) => join(here, name))],
+    ["--test", "--test-concurrency=1", "--test-reporter=spec", ...tests()],
     {
       stdio: ["ignore", "inherit", "inherit"],
       env: {
@@ -37,7 +36,7 @@ try {
       },
     },
   );
-  const [code] = await once(tests, "exit");
+  const [code] = await once(running, "exit");
   process.exitCode = code ?? 1;
 } catch (error) {
   console.error(error.message);
@@ -51,6 +50,12 @@ try {
     console.error(`the emulator ended with exit code ${code} when asked to stop`);
     process.exitCode = 1;
   }
+}
+
+/** The files with tests. One after the other: they count what is at the hub. */
+function tests() {
+  const files = readdirSync(here).filter((file) => file.endsWith(".test.js"));
+  return files.sort().map((file) => join(here, file));
 }
 
 /** The one line of JSON that says where everything is. It holds keys: never print it. */

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +82,10 @@ class Pki:
         parts = [leaf.pem, *(link.pem for link in chain)]
         name = f"{leaf.certificate.stem}-with-{len(chain)}.chain"
         return Certificate(self._write(name, "".join(parts)), leaf.key)
+
+    def thumbprint(self, certificate: Certificate) -> str:
+        """The SHA-256 digest a hub knows a certificate by."""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.pem)).hexdigest().upper()
 
     def _signed(self, name: str, issuer: Certificate, kind: str) -> Certificate:
         key, certificate = self._key(name), self._path(name, "pem")
