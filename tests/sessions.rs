@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
+use crate::api_hub::assert_hub_error;
 use crate::support::mqtt::{Connect, publish, subscribe, telemetry};
 use crate::support::{DAY, Lab};
 
@@ -141,6 +142,12 @@ async fn a_session_outlives_its_identity_as_long_as_the_setting_says() {
             } else {
                 assert_eq!(shown.text("connectionState"), "Disconnected");
             }
+            // R-G4: for the back end it is not there.
+            let call = json!({ "methodName": "reboot" });
+            let call = lab
+                .hub("POST", "/twins/dev-1/methods", None, Some(call))
+                .await;
+            assert_hub_error(&call, 404, "DeviceNotFound");
             if delay == 300 {
                 sleep(Duration::from_secs(100)).await;
                 client.send(PING).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::hub::identity::DeviceStatus;
 use linarite_core::hub::method::MethodRequest;
 use linarite_core::id::IdentityId;
 use linarite_env::Event;
@@ -79,13 +80,16 @@ impl Hub {
             tokio::pin!(woken);
             // Registered before looking, so that a session opened in between is not missed.
             woken.as_mut().enable();
-            let mailbox = self.devices.read(id, |held| {
-                held.live
-                    .as_ref()
-                    .filter(|live| live.subscriptions.has(HubFilter::Methods))
-                    .map(|live| std::sync::Arc::clone(&live.mailbox))
+            let mailbox = self.devices.change_of(id, |held, device| {
+                let enabled = device.unwrap_or(&held.identity).status == DeviceStatus::Enabled;
+                let live = held.live.as_ref();
+                let listens = live.filter(|live| live.subscriptions.has(HubFilter::Methods));
+                enabled.then(|| listens.map(|live| std::sync::Arc::clone(&live.mailbox)))
             });
-            let mailbox = mailbox.ok_or_else(|| ServiceError::identity_not_found(id))?;
+            // R-G4: a disabled device is not found.
+            let mailbox = mailbox
+                .flatten()
+                .ok_or_else(|| ServiceError::identity_not_found(id))?;
             if let Some(mailbox) = mailbox {
                 let (sender, receiver) = oneshot::channel();
                 let name = request.name().to_owned();
