@@ -94,8 +94,8 @@ def _lookup(device: Device) -> Any:
 def _assert_assigned(device: Device, state: dict[str, Any]) -> None:
     assert (state["registrationId"], state["deviceId"]) == (device.id, device.id)
     assert state["assignedHub"] and state["etag"]
-    # Also when it registers again (R-B5).
-    assert state["substatus"] == "initialAssignment"
+    # It has registered before (R-B5).
+    assert state["substatus"] == "reprovisionedToInitialAssignment"
     mechanism = "x509" if device.api.client_certificate else "symmetricKey"
     assert mechanism in state
 

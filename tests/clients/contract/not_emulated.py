@@ -25,14 +25,6 @@ NOT_EMULATED: dict[str, str] = {
 
 # What emulated operations refuse: words of the refusal, and the reason.
 NOT_EMULATED_WITHIN: dict[str, dict[str, str]] = {
-    "EnrollmentGroup_CreateOrUpdate": {
-        "custom allocation": "no webhook is called yet",
-        "TPM attestation": "no challenge is made yet",
-    },
-    "IndividualEnrollment_CreateOrUpdate": {
-        "custom allocation": "no webhook is called yet",
-        "TPM attestation": "no challenge is made yet",
-    },
     "IotDpsResource_CreateOrUpdate": {
         "changing ": "the instance is what the configuration file says, but for its policies",
         "without the owner's policy": "its key is what connection strings were made of",

@@ -288,6 +288,7 @@ def test_bulk_with_a_failing_item(operator: Operator, pki: Pki, name: str) -> No
         ({"provisioningStatus": "paused"}, "provisioningStatus"),
         ({"iotHubs": "localhost"}, "iotHubs"),
         ({"reprovisionPolicy": {"updateHubAssignment": "yes"}}, "reprovisionPolicy.updateHubAssignment"),
+        ({"initialTwin": {"tags": [1]}}, "initialTwin.tags"),
         ({"allocationPolicy": "nearest"}, "allocationPolicy"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
