@@ -29,7 +29,7 @@ class Operator:
     """Acts on DPS and on its hub."""
 
     def __init__(self, emulator: Emulator) -> None:
-        self._dps_name = emulator.dps_name
+        self.dps_name = emulator.dps_name
         ca = str(emulator.ca_file)
         self.management = IotDpsClient(
             AnyToken(),
@@ -126,7 +126,7 @@ class Operator:
     def _service(self) -> dict[str, Any]:
         return {
             "resource_group_name": RESOURCE_GROUP,
-            "provisioning_service_name": self._dps_name,
+            "provisioning_service_name": self.dps_name,
         }
 
     def _unchanged(self, resource: Any) -> dict[str, Any]:
