@@ -1,10 +1,10 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
 //! Reading order: what operators get (`api`, `hub_management`, `registry`), what a well-behaved
-//! device gets (`allocation`, `admission`, `reprovision`, `modules`, `events`, `rollover`,
-//! `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`, `mutated`,
-//! `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the end
-//! (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
+//! device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
+//! `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
+//! `mutated`, `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the
+//! end (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -40,6 +40,7 @@ mod reprovision;
 mod rollover;
 mod sessions;
 mod tpm;
+mod webhook;
 mod websocket;
 
 mod replay;

@@ -3,6 +3,7 @@
 //! Clients here speak TLS, MQTT and HTTP by themselves, byte by byte, so that they can also do
 //! what no library would let them do.
 
+pub(crate) mod function;
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod mqtt;
@@ -17,11 +18,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use function::Function;
 use linarite::observation::Generation;
 use linarite::pki::{Credential, Pki};
 use linarite_core::dps::allocation::InstanceAllocationPolicy;
 use linarite_core::id::HubHostName;
 use linarite_emulator::config::HubConfig;
+use linarite_emulator::outgoing::{Dial, Sockets};
 use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::{Clock, Env, Event, Stamped, UnixMillis};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -64,14 +67,15 @@ impl Lab {
     /// A laboratory with two hubs, the first of which is nearer.
     pub(crate) fn with_two_hubs(change: impl FnOnce(&mut Config)) -> Self {
         Self::with(|config| {
-            config.hubs = [(HUB, 10), (HUB_2, 20)]
-                .map(|(host, latency)| {
-                    let mut hub = HubConfig::new(HubHostName::parse(host).unwrap());
-                    hub.latency_ms = Some(latency);
-                    hub
-                })
-                .to_vec();
-            config.dps.allocation_policy = InstanceAllocationPolicy::GeoLatency;
+            link_two_hubs(config);
+            change(config);
+        })
+    }
+
+    /// The same, whose emulator asks webhooks of `function`.
+    pub(crate) fn dialling(function: Function, change: impl FnOnce(&mut Config)) -> Self {
+        Self::open(EPOCH, Arc::new(function), |config| {
+            link_two_hubs(config);
             change(config);
         })
     }
@@ -83,6 +87,10 @@ impl Lab {
 
     /// The same, opening at `epoch`.
     pub(crate) fn at(epoch: UnixMillis, change: impl FnOnce(&mut Config)) -> Self {
+        Self::open(epoch, Arc::new(Sockets), change)
+    }
+
+    fn open(epoch: UnixMillis, dialer: Arc<dyn Dial>, change: impl FnOnce(&mut Config)) -> Self {
         panics::watch();
         let mut config = Config::local(DPS, &[HUB.to_owned()]).unwrap();
         change(&mut config);
@@ -91,7 +99,7 @@ impl Lab {
         let listener = events.clone();
         env.events
             .listen(move |stamped| listener.0.lock().unwrap().push(stamped.clone()));
-        let emulator = Emulator::new(config, env.clone()).unwrap();
+        let emulator = Emulator::with_dialer(config, env.clone(), dialer).unwrap();
         let mut pki = Pki::new();
         let from = epoch.seconds().0 - DAY;
         pki.add_root(ROOT, from, from + 4000 * DAY).unwrap();
@@ -176,6 +184,15 @@ impl Lab {
         let name = ServerName::try_from(DPS).unwrap();
         connector.connect(name, self.pipe(door)).await
     }
+}
+
+fn link_two_hubs(config: &mut Config) {
+    let hub = |(host, latency)| HubConfig {
+        latency_ms: Some(latency),
+        ..HubConfig::new(HubHostName::parse(host).unwrap())
+    };
+    config.hubs = [(HUB, 10), (HUB_2, 20)].map(hub).to_vec();
+    config.dps.allocation_policy = InstanceAllocationPolicy::GeoLatency;
 }
 
 impl Drop for Lab {

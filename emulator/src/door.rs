@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use crate::config::Config;
 use crate::events::HubEvents;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::outgoing::{Dial, Poster, Sockets};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
 use crate::tls::server_identity::ServerIdentity;
@@ -95,9 +96,22 @@ impl Emulator {
     /// # Errors
     /// [`StartError`], except `Bind`.
     pub fn new(config: Config, env: Env) -> Result<Self, StartError> {
+        Self::with_dialer(config, env, Arc::new(Sockets))
+    }
+
+    /// The same, whose own calls to webhooks go out through `dialer`.
+    ///
+    /// # Errors
+    /// [`StartError`], except `Bind`.
+    pub fn with_dialer(
+        config: Config,
+        env: Env,
+        dialer: Arc<dyn Dial>,
+    ) -> Result<Self, StartError> {
         let identity = ServerIdentity::generate(&server_names(&config), &env.clock)?;
         let tls = tls::server_config(&identity, &env.clock, config.danger_tls_resumption)?;
-        let services = Services::new(config, env)?;
+        let poster = Poster::new(&config.webhook, &env.clock, dialer)?;
+        let services = Services::new(config, env, poster);
         let ca_der: Arc<[u8]> = identity
             .chain
             .last()

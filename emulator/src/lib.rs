@@ -15,6 +15,7 @@ mod http;
 pub mod limits;
 pub mod mqtt;
 mod names;
+pub mod outgoing;
 pub mod policy;
 mod service;
 mod store;

@@ -106,6 +106,18 @@ pub const TAG_NAME_LENGTH_MAX: usize = 512;
 /// See [`TAGS_MAX`].
 pub const TAG_VALUE_LENGTH_MAX: usize = 256;
 
+/// Longest answer of a webhook, in bytes: what it says for the device must fit a message (H.1).
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = DPS_MESSAGE_BYTES_MAX;
+
+/// Longest head of a webhook's answer, in bytes. Ours.
+pub const WEBHOOK_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Webhooks asked at the same moment; others wait. Ours: each takes a descriptor.
+pub const WEBHOOKS_MAX: usize = 256;
+
+/// How often one registration asks, where its enrollment changes meanwhile. Ours.
+pub const WEBHOOK_ROUNDS_MAX: usize = 3;
+
 /// Longest wait for a webhook that may be configured, in seconds: what the load balancer before
 /// Azure Functions allows.
 pub const WEBHOOK_TIMEOUT_SECONDS_MAX: u64 = 230;

@@ -20,7 +20,6 @@ pub(crate) mod voice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use linarite_core::id::IdError;
 use linarite_env::Env;
 use linarite_env::event::ConnectionId;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +27,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::names::Names;
+use crate::outgoing::Poster;
 use crate::policy::Policies;
 use crate::store::book::Book;
 use hub::Hub;
 use instance::Instance;
 use links::Links;
-use register::Register;
+use register::{Around, Register};
 
 /// Everything the listeners share.
 pub(crate) struct Services {
@@ -58,7 +58,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    pub(crate) fn new(config: Config, env: Env) -> Result<Arc<Self>, IdError> {
+    pub(crate) fn new(config: Config, env: Env, poster: Poster) -> Arc<Self> {
         let names = Arc::new(Names::new(&env.entropy, "linarite"));
         let tasks = TaskTracker::new();
         let cancel = CancellationToken::new();
@@ -73,8 +73,18 @@ impl Services {
             .collect();
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));
         let links = Arc::new(Links::new(&config, &hubs));
-        let register = Register::new(&config, &env, &names, &book, &hubs, &links, &tasks);
-        Ok(Arc::new(Self {
+        let around = Around {
+            env: env.clone(),
+            names: Arc::clone(&names),
+            book: Arc::clone(&book),
+            hubs: Arc::clone(&hubs),
+            links: Arc::clone(&links),
+            poster,
+            tasks: tasks.clone(),
+            cancel: cancel.clone(),
+        };
+        let register = Register::new(&config, around);
+        Arc::new(Self {
             dps_policy: Policies::dps(),
             instance: Instance::new(&env),
             links,
@@ -87,7 +97,7 @@ impl Services {
             tasks,
             cancel,
             connections: AtomicU64::new(0),
-        }))
+        })
     }
 
     /// The number of the next connection.

@@ -1,5 +1,6 @@
 //! TLS as the services speak it: it proves that a peer holds its key, and judges nothing else.
 
+pub(crate) mod outgoing;
 pub mod peer;
 pub mod server_identity;
 mod verifier;

@@ -13,3 +13,4 @@ mod reader;
 pub(crate) mod shape;
 mod tpm;
 pub(crate) mod version;
+pub(crate) mod webhook;

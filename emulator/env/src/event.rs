@@ -129,6 +129,18 @@ pub enum Event {
         status: &'static str,
         reason: Reason,
     },
+    /// A webhook of custom allocation chose a hub; it is named without the query of its address.
+    WebhookAnswered {
+        registration_id: Arc<str>,
+        webhook: Arc<str>,
+        hub: Arc<str>,
+    },
+    /// A webhook of custom allocation gave no usable answer.
+    WebhookFailed {
+        registration_id: Arc<str>,
+        webhook: Arc<str>,
+        reason: Reason,
+    },
     /// A registration record was removed.
     RegistrationDeleted { registration_id: Arc<str> },
 

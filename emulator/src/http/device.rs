@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use bytes::Bytes;
-use linarite_core::dps::attestation::tpm::TpmKeys;
 use linarite_core::dps::registration::Transport;
 use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::sas::SharedAccessSignature;
@@ -47,7 +46,7 @@ async fn register(
     let shown = shown(&services, &id_scope, &headers, peer).map_err(&refuse)?;
     let body = read_body(&body, &id).map_err(&refuse)?;
     let api = DeviceApi::of_version(Some(&version.to_string()));
-    let asked = asked(shown, body.tpm, api);
+    let asked = asked(shown, body, api);
     let beginning = services.register.begin(&id, asked).map_err(&refuse)?;
     let (tracking_id, now) = (services.names.tracking_id(), services.env.clock.now_ms());
     let mut response = respond(dps::beginning(&beginning, &tracking_id, now));
@@ -87,7 +86,7 @@ async fn operation(
         .operation(
             &id,
             &operation_id,
-            &asked(shown, None, DeviceApi::default()),
+            &asked(shown, RegisterBody::default(), DeviceApi::default()),
         )
         .map_err(&refuse)?;
     Ok(respond(dps::operation(&state, version)))
@@ -104,15 +103,16 @@ async fn lookup(
     let refuse = Refusal::new(Api::Dps, &services);
     let shown = shown(&services, &id_scope, &headers, peer).map_err(&refuse)?;
     let body = read_body(&body, &id).map_err(&refuse)?;
-    let asked = asked(shown, body.tpm, DeviceApi::default());
+    let asked = asked(shown, body, DeviceApi::default());
     let record = services.register.lookup(&id, &asked).map_err(&refuse)?;
     Ok(ok(&dps::registration_state(&record, version)))
 }
 
-fn asked(shown: Shown, tpm: Option<TpmKeys>, api: DeviceApi) -> Asked {
+fn asked(shown: Shown, body: RegisterBody, api: DeviceApi) -> Asked {
     Asked {
         shown,
-        tpm,
+        tpm: body.tpm,
+        payload: body.payload,
         transport: Transport::Https,
         api,
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use linarite_core::dps::attestation::tpm::TpmKeys;
 use linarite_core::dps::registration::Transport;
 use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::hub::session::silence_allowed_ms;
@@ -24,7 +23,7 @@ use crate::limits::FILTERS_PER_SUBSCRIBE_MAX;
 use crate::service::Services;
 use crate::service::register::{Asked, Shown};
 use crate::tls::peer::PeerIdentity;
-use crate::wire::dps::{self as body, Answer};
+use crate::wire::dps::{self as body, Answer, RegisterBody};
 use crate::wire::version::ApiVersion;
 
 /// What a CONNECT to DPS names.
@@ -173,14 +172,15 @@ impl DpsSession {
         match request {
             DpsPublish::Register { rid } => {
                 let beginning = body::read_register_body(payload, id)
-                    .and_then(|body| register.begin(id, self.asked(body.tpm)));
+                    .and_then(|body| register.begin(id, self.asked(body)));
                 let names = &self.services.names;
                 let now = self.services.env.clock.now_ms();
                 let answer = |beginning| body::beginning(&beginning, &names.tracking_id(), now);
                 (rid, beginning.map(answer))
             }
             DpsPublish::OperationStatus { rid, operation_id } => {
-                let state = register.operation(id, operation_id, &self.asked(None));
+                let state =
+                    register.operation(id, operation_id, &self.asked(RegisterBody::default()));
                 (
                     rid,
                     state.map(|state| body::operation(&state, self.version)),
@@ -189,10 +189,11 @@ impl DpsSession {
         }
     }
 
-    fn asked(&self, tpm: Option<TpmKeys>) -> Asked {
+    fn asked(&self, body: RegisterBody) -> Asked {
         Asked {
             shown: self.shown.clone(),
-            tpm,
+            tpm: body.tpm,
+            payload: body.payload,
             transport: Transport::Mqtt,
             api: self.api,
         }

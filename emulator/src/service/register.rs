@@ -6,10 +6,12 @@
 
 mod asked;
 mod challenge;
+mod custom;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use linarite_core::dps::allocation::LinkedHubs;
 use linarite_core::dps::attestation::tpm::{TpmChallenge, TpmError};
 use linarite_core::dps::attestation::{AttestationError, AttestationMechanism};
 use linarite_core::dps::enrollment::Slot;
@@ -21,6 +23,7 @@ use linarite_core::settings::Settings;
 use linarite_core::time::UnixTime;
 use linarite_env::event::{Reason, SlotName};
 use linarite_env::{Env, Event};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
@@ -29,6 +32,7 @@ use crate::config::Config;
 use crate::error::ServiceError;
 use crate::limits::{REGISTRATIONS_MAX, TPM_CHALLENGES_MAX};
 use crate::names::Names;
+use crate::outgoing::Poster;
 use crate::store::book::Book;
 use crate::store::challenges::Challenges;
 use crate::store::page::Page;
@@ -39,6 +43,7 @@ use crate::store::registrations::{
 pub(crate) use asked::{Asked, Shown};
 pub(crate) use challenge::Challenged;
 use challenge::Unproven;
+pub(crate) use custom::Entry;
 
 /// How a registration begins.
 #[derive(Clone, Debug)]
@@ -69,6 +74,10 @@ pub(crate) enum OperationState {
 struct Judged {
     id: RegistrationId,
     decision: Decision,
+    /// The hubs as they were linked.
+    hubs: LinkedHubs,
+    /// The entry that speaks, where a webhook is to be told of it.
+    entry: Option<Entry>,
     /// What its TPM has proven itself with, if it has one.
     challenge: Option<Arc<TpmChallenge>>,
 }
@@ -95,6 +104,18 @@ impl From<ServiceError> for Unfit {
     }
 }
 
+/// What registrations need of the services around them.
+pub(crate) struct Around {
+    pub(crate) env: Env,
+    pub(crate) names: Arc<Names>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) hubs: Arc<[Arc<Hub>]>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) poster: Poster,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+}
+
 /// The service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Register(Arc<Inner>);
@@ -105,6 +126,8 @@ struct Inner {
     book: Arc<Book>,
     hubs: Arc<[Arc<Hub>]>,
     links: Arc<Links>,
+    poster: Poster,
+    cancel: CancellationToken,
     settings: Settings,
     id_scope: IdScope,
     latency: Duration,
@@ -115,28 +138,22 @@ struct Inner {
 }
 
 impl Register {
-    pub(crate) fn new(
-        config: &Config,
-        env: &Env,
-        names: &Arc<Names>,
-        book: &Arc<Book>,
-        hubs: &Arc<[Arc<Hub>]>,
-        links: &Arc<Links>,
-        tasks: &TaskTracker,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, around: Around) -> Self {
         Self(Arc::new(Inner {
-            env: env.clone(),
-            names: Arc::clone(names),
-            book: Arc::clone(book),
-            hubs: Arc::clone(hubs),
-            links: Arc::clone(links),
+            env: around.env,
+            names: around.names,
+            book: around.book,
+            hubs: around.hubs,
+            links: around.links,
+            poster: around.poster,
+            cancel: around.cancel,
             settings: config.settings,
             id_scope: config.dps.id_scope.clone(),
             latency: config.assignment_latency,
             retry_after_seconds: config.retry_after_seconds,
             registrations: Registrations::default(),
             challenges: Challenges::new(TPM_CHALLENGES_MAX),
-            tasks: tasks.clone(),
+            tasks: around.tasks,
         }))
     }
 
@@ -147,7 +164,7 @@ impl Register {
     /// What the rules refuse, 409203 while another operation of the id runs (R-B8).
     pub(crate) fn begin(&self, id: &str, asked: Asked) -> Result<Beginning, ServiceError> {
         let now = self.0.env.clock.now();
-        let judged = match self.judge(id, &asked, now) {
+        let judged = match self.judge(id, &asked, now, None) {
             Ok(judged) => judged,
             Err(Unfit::Unproven(unproven)) => {
                 return self.challenge(*unproven).map(Beginning::Challenged);
@@ -168,11 +185,18 @@ impl Register {
         });
         let begun = self.begun(&judged.id, &operation_id);
         let (service, latency) = (self.clone(), self.0.latency);
-        if latency.is_zero() {
+        let outside = matches!(judged.decision, Decision::Ask(_));
+        if latency.is_zero() && !outside {
             service.carry_out(judged, &operation_id, &asked);
         } else {
             self.0.tasks.spawn(async move {
                 tokio::time::sleep(latency).await;
+                let cancel = service.0.cancel.clone();
+                let judged = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return,
+                    judged = Box::pin(service.settled(judged, &asked, now)) => judged,
+                };
                 service.carry_out(judged, &operation_id, &asked);
             });
         }
@@ -217,7 +241,7 @@ impl Register {
         id: &str,
         asked: &Asked,
     ) -> Result<RegistrationRecord, ServiceError> {
-        let judged = self.judge(id, asked, self.0.env.clock.now())?;
+        let judged = self.judge(id, asked, self.0.env.clock.now(), None)?;
         self.record(&judged.id)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Registration"))
     }
@@ -278,7 +302,7 @@ impl Register {
     ) -> Result<(), ServiceError> {
         match &asked.shown {
             Shown::Token(_) if operation.presented.is_none() => {
-                self.judge(id.as_str(), asked, self.0.env.clock.now())?;
+                self.judge(id.as_str(), asked, self.0.env.clock.now(), None)?;
                 Ok(())
             }
             Shown::Certificate(_) if operation.presented == asked.shown.fingerprint() => Ok(()),
@@ -286,8 +310,15 @@ impl Register {
         }
     }
 
-    /// Judges by the entries and hubs of this moment what was shown at `now`.
-    fn judge(&self, id: &str, asked: &Asked, now: UnixTime) -> Result<Judged, Unfit> {
+    /// Judges by the entries and hubs of this moment what was shown at `now`; a TPM that has
+    /// `answered` a challenge already by that one.
+    fn judge(
+        &self,
+        id: &str,
+        asked: &Asked,
+        now: UnixTime,
+        answered: Option<Arc<TpmChallenge>>,
+    ) -> Result<Judged, Unfit> {
         let id = parse_id(id)?;
         let inner = &*self.0;
         inner.check_scope(&asked.shown)?;
@@ -295,7 +326,8 @@ impl Register {
         let of_tpm = individual
             .as_ref()
             .is_some_and(|entry| matches!(entry.attestation, AttestationMechanism::Tpm { .. }));
-        let challenge = of_tpm.then(|| inner.challenges.get(&id)).flatten();
+        let known = || answered.or_else(|| inner.challenges.get(&id));
+        let challenge = of_tpm.then(known).flatten();
         let snapshot = inner.book.snapshot();
         let view = BookView {
             individual: individual.as_deref(),
@@ -321,9 +353,20 @@ impl Register {
             );
             unfit(&id, &refusal, asked)
         })?;
+        let entry = match &decision {
+            Decision::Ask(question) if question.enrollment().group => snapshot
+                .groups
+                .iter()
+                .find(|group| group.enrollment_group_id.as_str() == question.enrollment().id)
+                .map(|group| Entry::Group(Arc::clone(group))),
+            Decision::Ask(_) => individual.clone().map(Entry::Individual),
+            Decision::Assign(_) | Decision::Disabled { .. } | Decision::Failed { .. } => None,
+        };
         Ok(Judged {
             id,
             decision,
+            hubs,
+            entry,
             challenge,
         })
     }
@@ -369,8 +412,9 @@ impl Register {
             id,
             decision,
             challenge,
+            ..
         } = judged;
-        let mut group = None;
+        let group;
         let mut assigned = None;
         let status = match decision {
             Decision::Assign(assignment) => {
@@ -394,11 +438,15 @@ impl Register {
                     text: failure.text,
                 }
             }
-            Decision::Ask(_) => RegistrationStatus::Failed {
-                rule: "R-B16",
-                code: 400_208,
-                text: "custom allocation webhooks are not emulated".to_owned(),
-            },
+            // `settled` leaves nothing to ask; this only says what would be wrong with it.
+            Decision::Ask(question) => {
+                group = group_of(question.enrollment());
+                RegistrationStatus::Failed {
+                    rule: "R-B16",
+                    code: 400_207,
+                    text: "Custom allocation failed because the webhook was not asked".to_owned(),
+                }
+            }
         };
         let mechanism = match (challenge, &asked.shown) {
             (Some(challenge), _) => {

@@ -30,9 +30,12 @@ pub(crate) struct Answer {
 pub(crate) struct RegisterBody {
     /// The keys of its TPM (R-A35).
     pub(crate) tpm: Option<TpmKeys>,
+    /// For a webhook to read (R-B16).
+    pub(crate) payload: Option<Value>,
 }
 
-/// Reads a register body. It may be empty (W5); an id in it must be the one that registers.
+/// Reads a register body. It may be empty (W5); an id in it must be the one that registers. Its
+/// size is bounded by whoever took it in.
 pub(crate) fn read_register_body(body: &[u8], id: &str) -> Result<RegisterBody, ServiceError> {
     if body.trim_ascii().is_empty() {
         return Ok(RegisterBody::default());
@@ -51,12 +54,16 @@ pub(crate) fn read_register_body(body: &[u8], id: &str) -> Result<RegisterBody, 
             )));
         }
     }
+    let payload = members.get("payload").filter(|payload| !payload.is_null());
     let tpm = Reader::root(&value)?.object("tpm")?;
     let tpm = tpm
         .is_present()
         .then(|| tpm::read_offered(&tpm))
         .transpose()?;
-    Ok(RegisterBody { tpm })
+    Ok(RegisterBody {
+        tpm,
+        payload: payload.cloned(),
+    })
 }
 
 /// The answer to who wants to register: an operation, or a challenge to its TPM.
@@ -228,6 +235,27 @@ mod tests {
         for (body, passes) in table {
             let answer = read_register_body(body, "dev-1");
             assert_eq!(answer.is_ok(), passes, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    /// R-B16.
+    #[test]
+    fn a_payload_is_anything_but_null() {
+        let table: [(&[u8], Option<Value>); 5] = [
+            (b"{}", None),
+            (br#"{"payload":null}"#, None),
+            (
+                br#"{"payload":{"model":"x"}}"#,
+                Some(json!({ "model": "x" })),
+            ),
+            (br#"{"payload":"text"}"#, Some(json!("text"))),
+            (
+                br#"{"payload":[1,2],"registrationId":"d"}"#,
+                Some(json!([1, 2])),
+            ),
+        ];
+        for (body, payload) in table {
+            assert_eq!(read_register_body(body, "d").unwrap().payload, payload);
         }
     }
 }

@@ -195,7 +195,7 @@ fn read_common(body: &Reader<'_>, held: Option<&AllocationPolicy>) -> Result<Com
     })
 }
 
-fn read_initial_twin(body: &Reader<'_>) -> Result<Option<InitialTwin>, ServiceError> {
+pub(super) fn read_initial_twin(body: &Reader<'_>) -> Result<Option<InitialTwin>, ServiceError> {
     let twin = body.object("initialTwin")?.only(&["properties", "tags"])?;
     if !twin.is_present() {
         return Ok(None);

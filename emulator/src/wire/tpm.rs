@@ -1,6 +1,7 @@
 //! The public keys of TPMs in JSON (wire 3.4, ENDPOINTS 2): base64 of a `TPM2B_PUBLIC`.
 
 use linarite_core::dps::attestation::tpm::{TpmKey, TpmKeys};
+use serde_json::{Value, json};
 
 use super::reader::Reader;
 use crate::error::ServiceError;
@@ -24,6 +25,14 @@ pub(super) fn read_offered(tpm: &Reader<'_>) -> Result<TpmKeys, ServiceError> {
     Ok(TpmKeys {
         endorsement_key: required(tpm, ENDORSEMENT_KEY)?,
         storage_root_key: required(tpm, STORAGE_ROOT_KEY)?,
+    })
+}
+
+/// The keys a device offered, as it spelt them.
+pub(super) fn offered(keys: &TpmKeys) -> Value {
+    json!({
+        ENDORSEMENT_KEY: keys.endorsement_key.to_base64(),
+        STORAGE_ROOT_KEY: keys.storage_root_key.to_base64(),
     })
 }
 

@@ -125,6 +125,8 @@ pub(super) fn event_line(
         Event::MethodFailed { method, reason, .. } => {
             format!("method failed {method} {}", reason.code)
         }
+        Event::WebhookAnswered { hub, .. } => format!("webhook answered {hub}"),
+        Event::WebhookFailed { reason, .. } => format!("webhook failed {}", reason.code),
         Event::EnrollmentWritten { id, enabled, .. } => {
             format!("enrollment written {id} {enabled}")
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Report;
 
 /// Rules by number, each with what it does to a device and what to do about it.
-const RULES: [(&str, &str); 20] = [
+const RULES: [(&str, &str); 21] = [
     (
         "I-14",
         "DPS looks at validity periods; the certificate does not hold at this moment",
@@ -42,6 +42,10 @@ const RULES: [(&str, &str); 20] = [
     ("R-A27", "the enrollment that decides is disabled"),
     ("R-B8", "two registrations of one id at the same time"),
     ("R-B14", "no linked hub could be chosen"),
+    (
+        "R-B16",
+        "the webhook of a custom allocation policy gave no usable answer",
+    ),
     (
         "R-B21",
         "a registration with a new certificate retires the old one at the hub at once",

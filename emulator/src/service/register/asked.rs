@@ -7,6 +7,7 @@ use linarite_core::dps::registration::Transport;
 use linarite_core::dps::reprovision::DeviceApi;
 use linarite_core::sas::SharedAccessSignature;
 use linarite_env::event::Fingerprint;
+use serde_json::Value;
 
 /// What a device shows to be judged.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Asked {
     pub(crate) tpm: Option<TpmKeys>,
     pub(crate) transport: Transport,
     pub(crate) api: DeviceApi,
+    /// For a webhook to read (R-B16).
+    pub(crate) payload: Option<Value>,
 }
 
 impl Shown {
