@@ -7,20 +7,15 @@
 mod asked;
 mod challenge;
 mod custom;
+mod judge;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use linarite_core::dps::allocation::LinkedHubs;
-use linarite_core::dps::attestation::tpm::{TpmChallenge, TpmError};
-use linarite_core::dps::attestation::{AttestationError, AttestationMechanism};
 use linarite_core::dps::enrollment::Slot;
-use linarite_core::dps::registration::{
-    Assignment, Attempt, Book as BookView, Decision, EnrollmentRef, PastAssignment, Refusal, decide,
-};
+use linarite_core::dps::registration::{Assignment, Decision, EnrollmentRef, PastAssignment};
 use linarite_core::id::{EnrollmentGroupId, HubHostName, IdScope, RegistrationId};
 use linarite_core::settings::Settings;
-use linarite_core::time::UnixTime;
 use linarite_env::event::{Reason, SlotName};
 use linarite_env::{Env, Event};
 use tokio_util::sync::CancellationToken;
@@ -42,8 +37,8 @@ use crate::store::registrations::{
 
 pub(crate) use asked::{Asked, Shown};
 pub(crate) use challenge::Challenged;
-use challenge::Unproven;
 pub(crate) use custom::Entry;
+use judge::{Judged, Unfit};
 
 /// How a registration begins.
 #[derive(Clone, Debug)]
@@ -68,40 +63,6 @@ pub(crate) enum OperationState {
         operation_id: String,
         record: RegistrationRecord,
     },
-}
-
-/// A registration that the rules let through.
-struct Judged {
-    id: RegistrationId,
-    decision: Decision,
-    /// The hubs as they were linked.
-    hubs: LinkedHubs,
-    /// The entry that speaks, where a webhook is to be told of it.
-    entry: Option<Entry>,
-    /// What its TPM has proven itself with, if it has one.
-    challenge: Option<Arc<TpmChallenge>>,
-}
-
-/// A registration that the rules do not let through.
-enum Unfit {
-    Refused(ServiceError),
-    /// Its TPM has yet to prove itself.
-    Unproven(Box<Unproven>),
-}
-
-impl From<Unfit> for ServiceError {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::Refused(error) => error,
-            Unfit::Unproven(unproven) => unproven.error,
-        }
-    }
-}
-
-impl From<ServiceError> for Unfit {
-    fn from(error: ServiceError) -> Self {
-        Self::Refused(error)
-    }
 }
 
 /// What registrations need of the services around them.
@@ -310,67 +271,6 @@ impl Register {
         }
     }
 
-    /// Judges by the entries and hubs of this moment what was shown at `now`; a TPM that has
-    /// `answered` a challenge already by that one.
-    fn judge(
-        &self,
-        id: &str,
-        asked: &Asked,
-        now: UnixTime,
-        answered: Option<Arc<TpmChallenge>>,
-    ) -> Result<Judged, Unfit> {
-        let id = parse_id(id)?;
-        let inner = &*self.0;
-        inner.check_scope(&asked.shown)?;
-        let individual = inner.book.individual(&id);
-        let of_tpm = individual
-            .as_ref()
-            .is_some_and(|entry| matches!(entry.attestation, AttestationMechanism::Tpm { .. }));
-        let known = || answered.or_else(|| inner.challenges.get(&id));
-        let challenge = of_tpm.then(known).flatten();
-        let snapshot = inner.book.snapshot();
-        let view = BookView {
-            individual: individual.as_deref(),
-            groups: &snapshot.groups,
-            ca_store: &snapshot.ca_store,
-            tpm_challenge: challenge.as_deref(),
-        };
-        let hubs = inner.links.current().hubs();
-        let past = self.record(&id).and_then(|record| record.assigned);
-        let attempt = Attempt {
-            registration_id: &id,
-            presented: asked.presented(),
-            transport: asked.transport,
-            api: asked.api,
-        };
-        let settings = &inner.settings;
-        let decision = decide(&attempt, &view, past.as_ref(), &hubs, settings, now);
-        let decision = decision.map_err(|refusal| {
-            tracing::info!(
-                registration_id = id.as_str(),
-                rule = refusal.rule(),
-                "{refusal}"
-            );
-            unfit(&id, &refusal, asked)
-        })?;
-        let entry = match &decision {
-            Decision::Ask(question) if question.enrollment().group => snapshot
-                .groups
-                .iter()
-                .find(|group| group.enrollment_group_id.as_str() == question.enrollment().id)
-                .map(|group| Entry::Group(Arc::clone(group))),
-            Decision::Ask(_) => individual.clone().map(Entry::Individual),
-            Decision::Assign(_) | Decision::Disabled { .. } | Decision::Failed { .. } => None,
-        };
-        Ok(Judged {
-            id,
-            decision,
-            hubs,
-            entry,
-            challenge,
-        })
-    }
-
     fn start(&self, id: &RegistrationId, asked: &Asked) -> Result<String, ServiceError> {
         let registrations = &self.0.registrations;
         if registrations.len() >= REGISTRATIONS_MAX && !registrations.contains(id) {
@@ -557,34 +457,6 @@ impl Register {
             ),
         };
         self.0.env.events.emit(event);
-    }
-}
-
-impl Inner {
-    /// A token names the id scope it is for; `core` checks the rest of its resource (R-A31).
-    fn check_scope(&self, shown: &Shown) -> Result<(), ServiceError> {
-        let Some(token) = shown.token() else {
-            return Ok(());
-        };
-        let resource = token.resource();
-        let scope = resource.split('/').next().unwrap_or_default();
-        if scope.eq_ignore_ascii_case(self.id_scope.as_str()) {
-            Ok(())
-        } else {
-            Err(unauthorized("R-A31"))
-        }
-    }
-}
-
-/// What a refusal means for what comes next.
-fn unfit(id: &RegistrationId, refusal: &Refusal, asked: &Asked) -> Unfit {
-    let error = ServiceError::from(refusal);
-    match (refusal, &asked.tpm) {
-        (Refusal::Attestation(AttestationError::Tpm(TpmError::ProofOutstanding)), Some(keys)) => {
-            let (id, keys) = (id.clone(), keys.clone());
-            Unfit::Unproven(Box::new(Unproven { id, keys, error }))
-        }
-        _ => Unfit::Refused(error),
     }
 }
 

@@ -14,7 +14,8 @@ use linarite_core::time::UnixTime;
 use linarite_env::Event;
 use linarite_env::event::Reason;
 
-use super::{Asked, Judged, Register, Unfit};
+use super::judge::{Judged, Unfit};
+use super::{Asked, Register};
 use crate::error::ServiceError;
 use crate::limits::WEBHOOK_ROUNDS_MAX;
 use crate::wire::webhook;
