@@ -9,16 +9,15 @@ use linarite::pki::Credential;
 use linarite_core::sas;
 use linarite_core::secret::SymmetricKey;
 use linarite_core::time::UnixTime;
-use linarite_env::Event;
 use serde_json::{Value, json};
 
 use crate::allocation::{by_owner, link};
 use crate::api::assert_dps_error;
-use crate::support::function::{FUNCTION, Function, Reply, URL, http};
+use crate::support::function::{FUNCTION, Function, Reply, URL};
 use crate::support::http::Request;
 use crate::support::mqtt::{Connect, Registered};
 use crate::support::tpm::TPM;
-use crate::support::{DPS, HUB, HUB_2, ISSUER, Lab, ROOT, SCOPE};
+use crate::support::{DPS, HUB, HUB_2, Lab, ROOT, SCOPE};
 
 const DEVICE: &str = "dev-1";
 const PATH: &str = "/devices/dev-1";
