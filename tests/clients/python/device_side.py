@@ -58,14 +58,19 @@ class DeviceSide:
         hub: str | None = None,
         *,
         websockets: bool = False,
+        comes_back: bool = True,
     ) -> Iterator[IoTHubDeviceClient]:
-        """A client that is not connected yet, and is gone afterwards."""
+        """A client that is not connected yet, and is gone afterwards.
+
+        One that `comes_back` connects again when it has lost its connection.
+        """
         client = IoTHubDeviceClient.create_from_x509_certificate(
             x509=_x509(presented),
             hostname=hub or self._emulator.hub_host,
             device_id=device_id,
             server_verification_cert=self._emulator.ca_pem,
             websockets=websockets,
+            connection_retry=comes_back,
         )
         try:
             yield client

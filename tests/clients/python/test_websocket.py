@@ -58,7 +58,8 @@ def test_sessions_of_both_kinds_take_each_other_over(
     operator.save_individual(name, leaf)
     devices.register(name, leaf)
 
-    with devices.client(name, leaf) as plain:
+    # One that came back would in its turn take over (R-G13).
+    with devices.client(name, leaf, comes_back=False) as plain:
         plain.connect()
         with devices.client(name, leaf, websockets=True) as socket:
             socket.connect()
