@@ -1,5 +1,5 @@
-//! IoT Hub: identities of devices and modules, who may connect, twins, direct methods, and
-//! messages.
+//! IoT Hub: identities of devices and modules, who may connect, twins, direct methods, messages,
+//! queries and jobs.
 
 pub mod identity;
 
@@ -20,3 +20,5 @@ pub mod notification;
 pub mod partition;
 
 pub mod presence;
+
+pub mod query;

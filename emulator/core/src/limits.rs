@@ -122,3 +122,24 @@ pub const EVENT_RETENTION_DAYS_MIN: u8 = 1;
 
 /// Most days that events are kept (R-G38).
 pub const EVENT_RETENTION_DAYS_MAX: u8 = 7;
+
+/// Longest query, in characters (Microsoft's page on twin queries, limitations).
+pub const QUERY_CHARACTERS_MAX: usize = 8192;
+
+/// Deepest nesting of a query's parentheses, NOTs, signs and calls. Ours.
+pub const QUERY_DEPTH_MAX: usize = 64;
+
+/// Most constants in one IN or NIN list. Ours; the length of a query leaves room for few more.
+pub const QUERY_LIST_ITEMS_MAX: usize = 4096;
+
+/// Most columns in one SELECT. Ours.
+pub const QUERY_COLUMNS_MAX: usize = 100;
+
+/// Most names in one path of a query. Ours: a twin is not that deep (R-G20).
+pub const QUERY_PATH_SEGMENTS_MAX: usize = 32;
+
+/// Most paths in one GROUP BY. Ours.
+pub const QUERY_GROUP_PATHS_MAX: usize = 8;
+
+/// Most groups one query may make. Ours.
+pub const QUERY_GROUPS_MAX: usize = 10_000;
