@@ -22,3 +22,7 @@ pub mod partition;
 pub mod presence;
 
 pub mod query;
+
+pub mod tier;
+
+pub mod job;

@@ -113,6 +113,11 @@ exact_name! {
 }
 
 exact_name! {
+    /// The id of a job of a hub (R-G32).
+    JobId, "job id", check_job_id
+}
+
+exact_name! {
     /// The name of a CA certificate in the instance's store (R-D1).
     CertificateName, "certificate name", check_certificate_name
 }
@@ -324,6 +329,13 @@ fn check_certificate_name(kind: &'static str, text: &str) -> Result<(), IdError>
         limits::CERTIFICATE_NAME_LENGTH_MAX,
         |character| character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '_'),
     )
+}
+
+/// R-G32.
+fn check_job_id(kind: &'static str, text: &str) -> Result<(), IdError> {
+    check_text(kind, text, limits::JOB_ID_LENGTH_MAX, |character| {
+        character.is_ascii_alphanumeric() || character == '-'
+    })
 }
 
 fn check_id_scope(kind: &'static str, text: &str) -> Result<(), IdError> {

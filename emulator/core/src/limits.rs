@@ -143,3 +143,28 @@ pub const QUERY_GROUP_PATHS_MAX: usize = 8;
 
 /// Most groups one query may make. Ours.
 pub const QUERY_GROUPS_MAX: usize = 10_000;
+
+/// Longest job id, in characters (R-G32).
+pub const JOB_ID_LENGTH_MAX: usize = 64;
+
+/// Shortest time a job may be given, in seconds. Ours.
+pub const JOB_EXECUTION_SECONDS_MIN: u32 = 1;
+
+/// Longest time a job may be given, in seconds: as long as its record is kept (R-G32). Ours.
+pub const JOB_EXECUTION_SECONDS_MAX: u32 = 30 * 86_400;
+
+/// Time a job has unless told otherwise, in seconds. That of the Node client; the service's own is
+/// not published.
+pub const JOB_EXECUTION_SECONDS_DEFAULT: u32 = 3600;
+
+/// How far ahead a job may begin, in seconds: Azure answers "Must be within 168 hours".
+pub const JOB_START_AHEAD_SECONDS_MAX: i64 = 168 * 3600;
+
+/// How long a job is remembered once it has ended, in milliseconds (R-G32).
+pub const JOB_KEPT_MS: i64 = 30 * 86_400 * 1000;
+
+/// Fewest units of a hub.
+pub const HUB_UNITS_MIN: u32 = 1;
+
+/// Most units of a hub (Microsoft's page on scaling; S1 and S2).
+pub const HUB_UNITS_MAX: u32 = 200;
