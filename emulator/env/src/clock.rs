@@ -24,6 +24,9 @@ impl UnixMillis {
     }
 }
 
+/// How often a system clock is looked at again by those who wait for it, in milliseconds.
+const LOOK_AGAIN_MS: u64 = 1000;
+
 /// A clock. Cheap to clone; clones tell the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
@@ -77,6 +80,22 @@ impl Clock {
         self.now_ms().seconds()
     }
 
+    /// Waits until this clock shows `at`, or later. A system clock that is advanced meanwhile is
+    /// noticed within a second.
+    pub async fn sleep_until(&self, at: UnixMillis) {
+        loop {
+            let left = u64::try_from(at.since(self.now_ms())).unwrap_or(0);
+            if left == 0 {
+                return;
+            }
+            let left = match &self.0 {
+                Kind::System { .. } => left.min(LOOK_AGAIN_MS),
+                Kind::Tokio { .. } => left,
+            };
+            tokio::time::sleep(Duration::from_millis(left)).await;
+        }
+    }
+
     /// Moves a system clock ahead by `by`, for every clone; a tokio clock is moved by tokio alone.
     ///
     /// Gives whether the clock moved.
@@ -115,6 +134,26 @@ mod tests {
         let clock = Clock::tokio(UnixMillis(1_000));
         tokio::time::sleep(Duration::from_secs(90 * 86_400)).await;
         assert_eq!(clock.now(), UnixTime(1 + 90 * 86_400));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_at_the_moment_or_once_the_clock_was_advanced_past_it() {
+        let clock = Clock::tokio(UnixMillis(1_000));
+        clock.sleep_until(UnixMillis(500)).await;
+        assert_eq!(clock.now_ms(), UnixMillis(1_000));
+        clock.sleep_until(UnixMillis(90_500)).await;
+        assert_eq!(clock.now_ms(), UnixMillis(90_500));
+
+        let clock = Clock::system();
+        let tomorrow = UnixMillis(clock.now_ms().0 + 86_400_000);
+        let waiter = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(tomorrow).await }
+        });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!waiter.is_finished());
+        clock.advance(Duration::from_secs(86_400));
+        waiter.await.unwrap();
     }
 
     #[test]

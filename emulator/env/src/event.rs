@@ -201,6 +201,15 @@ pub enum Event {
         method: Arc<str>,
         reason: Reason,
     },
+    /// A job took a step, or went on with its devices, of which `targets` are known.
+    JobChanged {
+        hub: Arc<str>,
+        job_id: Arc<str>,
+        status: &'static str,
+        targets: usize,
+        succeeded: usize,
+        failed: usize,
+    },
     /// A twin changed; `reported` tells which side wrote.
     TwinChanged {
         hub: Arc<str>,
