@@ -63,7 +63,9 @@ impl Hub {
 
     /// The first `top` devices by id.
     pub(crate) fn first_devices(&self, top: usize) -> Vec<IdentityView> {
-        self.views(&self.devices.ids(top))
+        let ids = self.devices.after(None, top);
+        let ids: Vec<_> = ids.into_iter().map(IdentityId::from).collect();
+        self.views(&ids)
     }
 
     /// The modules of a device by id.

@@ -4,9 +4,10 @@
 //! A module lives with its device, under one lock: what is decided about the one holds for the
 //! other at the same moment.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -116,6 +117,8 @@ pub(crate) struct NoDevice;
 #[derive(Debug, Default)]
 pub(crate) struct Devices {
     map: DashMap<DeviceId, Device>,
+    /// The devices in order. Changed under the lock of the device that comes or goes.
+    order: RwLock<BTreeSet<DeviceId>>,
     /// Devices and modules together.
     count: AtomicUsize,
 }
@@ -193,6 +196,9 @@ impl Devices {
                 });
                 if let Place::Put(own) = place {
                     let (own, modules) = (*own, None);
+                    let order = self.order.write();
+                    let mut order = order.unwrap_or_else(PoisonError::into_inner);
+                    order.insert(vacant.key().clone());
                     vacant.insert(Device { own, modules });
                     self.add(1);
                 }
@@ -224,6 +230,9 @@ impl Devices {
             }
             Entry::Occupied(occupied) => {
                 check(Some(&occupied.get().own))?;
+                let order = self.order.write();
+                let mut order = order.unwrap_or_else(PoisonError::into_inner);
+                order.remove(occupied.key());
                 let device = occupied.remove();
                 let modules = device.modules.into_iter();
                 let modules = modules.flat_map(|modules| modules.into_values());
@@ -249,17 +258,12 @@ impl Devices {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The first `limit` devices, in order.
-    pub(crate) fn ids(&self, limit: usize) -> Vec<IdentityId> {
-        let ids = self.map.iter().map(|entry| entry.key().into());
-        let mut ids: Vec<IdentityId> = ids.collect();
-        if limit < ids.len() {
-            // So that only what is given needs sorting.
-            ids.select_nth_unstable(limit);
-            ids.truncate(limit);
-        }
-        ids.sort_unstable();
-        ids
+    /// The first `limit` devices after `after`, in order.
+    pub(crate) fn after(&self, after: Option<&DeviceId>, limit: usize) -> Vec<DeviceId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let order = self.order.read().unwrap_or_else(PoisonError::into_inner);
+        let range = order.range::<DeviceId, _>((from, Bound::Unbounded));
+        range.take(limit).cloned().collect()
     }
 
     /// Looks at every device, in no order, and not at their modules.
@@ -279,5 +283,66 @@ impl Devices {
 
     fn add(&self, count: usize) {
         self.count.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linarite_core::hub::identity::AuthenticationMechanism;
+    use proptest::prelude::*;
+
+    fn registered(id: &IdentityId) -> Registered {
+        let etag = ETag::parse("1").unwrap();
+        let nothing = AuthenticationMechanism::None;
+        let identity = Identity::new(id.clone(), String::new(), etag, nothing);
+        Registered::new(identity, DeviceTwin::new(""))
+    }
+
+    fn create(devices: &Devices, number: u8) {
+        let id = IdentityId::parse(&format!("d{number:03}")).unwrap();
+        let put = |_: Spot<'_>| (Place::Put(Box::new(registered(&id))), ());
+        devices.place(&id, put).unwrap();
+    }
+
+    fn delete(devices: &Devices, number: u8) {
+        let id = IdentityId::parse(&format!("d{number:03}")).unwrap();
+        devices.remove(&id, |_| Ok::<_, ()>(())).unwrap();
+    }
+
+    proptest! {
+        /// R-F7, R-G36: however devices come and go between pages, none is given twice and none
+        /// is missed that was there all the time.
+        #[test]
+        fn pages_give_each_device_once(
+            steady in prop::collection::btree_set(0_u8..100, 0..30),
+            changes in prop::collection::vec((100_u8..200, any::<bool>()), 0..60),
+            limit in 1_usize..7,
+        ) {
+            // Numbers that stay are even, those that come and go lie between them.
+            let devices = Devices::default();
+            for number in &steady {
+                create(&devices, number * 2);
+            }
+            let mut changes = changes.into_iter();
+            let mut seen: Vec<DeviceId> = Vec::new();
+            loop {
+                let page = devices.after(seen.last(), limit);
+                prop_assert!(page.len() <= limit);
+                if page.is_empty() {
+                    break;
+                }
+                seen.extend(page);
+                for (number, created) in changes.by_ref().take(3) {
+                    let number = (number - 100) * 2 + 1;
+                    if created { create(&devices, number) } else { delete(&devices, number) }
+                }
+            }
+            prop_assert!(seen.is_sorted_by(|left, right| left < right));
+            for number in steady {
+                let id = DeviceId::parse(&format!("d{:03}", number * 2)).unwrap();
+                prop_assert!(seen.contains(&id));
+            }
+        }
     }
 }
