@@ -34,7 +34,7 @@ const DPS_CALLS: [Call; 15] = [
     ("POST", "/registrations/x/query", "RegistrationStatusRead"),
 ];
 
-const HUB_CALLS: [Call; 8] = [
+const HUB_CALLS: [Call; 13] = [
     ("GET", "/devices", "RegistryRead"),
     ("GET", "/devices/x", "RegistryRead"),
     ("PUT", "/devices/x", "RegistryWrite"),
@@ -43,6 +43,11 @@ const HUB_CALLS: [Call; 8] = [
     ("PATCH", "/twins/x", "ServiceConnect"),
     ("PUT", "/twins/x", "ServiceConnect"),
     ("POST", "/twins/x/methods", "ServiceConnect"),
+    ("POST", "/devices/query", "RegistryRead"),
+    ("GET", "/jobs/v2/query", "RegistryRead"),
+    ("GET", "/jobs/v2/x", "RegistryRead"),
+    ("PUT", "/jobs/v2/x", "RegistryWrite"),
+    ("POST", "/jobs/v2/x/cancel", "RegistryWrite"),
 ];
 
 /// Tries each call with the policy's token; those its rights do not open are refused by the name

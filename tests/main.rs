@@ -1,7 +1,7 @@
 //! The integration tests: one emulator per test, in memory and in virtual time.
 //!
-//! Reading order: what operators get (`api`, `hub_management`, `registry`), what a well-behaved
-//! device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
+//! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
+//! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
 //! `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
 //! `mutated`, `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the
 //! end (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
@@ -33,8 +33,10 @@ mod registry_bulk;
 mod admission;
 mod events;
 mod invariants;
+mod jobs;
 mod management;
 mod modules;
+mod query;
 mod removal;
 mod reprovision;
 mod rollover;

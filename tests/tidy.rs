@@ -59,7 +59,7 @@ fn no_source_file_is_too_long_to_read() {
 
 #[test]
 fn each_crate_is_imported_where_it_belongs_and_nowhere_else() {
-    let table: [(&str, &[&str], &[&str]); 7] = [
+    let table: [(&str, &[&str], &[&str]); 8] = [
         (
             "linarite_emulator",
             &["simulator/"],
@@ -89,6 +89,11 @@ fn each_crate_is_imported_where_it_belongs_and_nowhere_else() {
             "tokio_tungstenite",
             &["emulator/", "simulator/"],
             &["emulator/src/ws.rs"],
+        ),
+        (
+            "winnow",
+            &["emulator/", "simulator/"],
+            &["emulator/core/src/hub/query/"],
         ),
         (
             "rumqttc",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::message::MessageSource;
+use linarite_core::hub::tier::Tier;
 use linarite_core::id::{HubHostName, IdError, IdScope};
 use linarite_core::settings::Settings;
 
@@ -63,6 +64,8 @@ pub struct HubConfig {
     pub latency_ms: Option<u32>,
     /// What becomes of messages.
     pub events: EventsConfig,
+    /// The tier whose limits on jobs hold (R-G35); without one there are none but our own.
+    pub tier: Option<Tier>,
 }
 
 impl HubConfig {
@@ -75,6 +78,7 @@ impl HubConfig {
             apply_allocation_policy: true,
             latency_ms: None,
             events: EventsConfig::default(),
+            tier: None,
         }
     }
 }

@@ -69,6 +69,34 @@ pub const MODULES_PER_DEVICE_MAX: usize = 50;
 /// Longest page of a query. Ours; the service does not publish one for DPS.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 
+/// Items of a page of a hub's query, unless the caller asks for more or fewer (Microsoft's
+/// reference of the query language, pagination).
+pub const QUERY_PAGE_ITEMS: usize = 100;
+
+/// Size of a page of a hub's query, in bytes of JSON, after which the rest goes onto the next. Ours.
+pub const QUERY_PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Documents a query or job looks at before others have their turn. Ours.
+pub const QUERY_BATCH: usize = 256;
+
+/// Jobs of one hub that are remembered; those that ended first make room. Ours.
+pub const JOBS_MAX: usize = 10_000;
+
+/// Jobs of one hub that have not ended, where no tier sets fewer (R-G35). Ours.
+pub const JOBS_ACTIVE_MAX: usize = 1000;
+
+/// Devices of all remembered jobs of one hub. Ours.
+pub const JOB_TARGETS_MAX: usize = 2_000_000;
+
+/// What devices answered to all remembered jobs of one hub, in bytes. Ours.
+pub const JOB_PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Direct methods of one job that wait for devices at once. Ours.
+pub const JOB_CALLS_MAX: usize = 512;
+
+/// Least time between two events of a running job, in milliseconds. Ours.
+pub const JOB_NEWS_INTERVAL_MS: i64 = 1000;
+
 /// Items of one bulk operation at DPS (R-F6).
 pub const BULK_ITEMS_MAX: usize = 10;
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::message::MessageSource;
+use linarite_core::hub::tier::{Edition, Tier};
 use linarite_core::id::{HubHostName, IdScope};
 use linarite_core::limits::{
     EVENT_RETENTION_DAYS_MAX, EVENT_RETENTION_DAYS_MIN, FORCED_CLOSE_DELAY_SECONDS_MAX,
-    PARTITIONS_MAX,
+    HUB_UNITS_MAX, HUB_UNITS_MIN, PARTITIONS_MAX,
 };
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
 use rustls::pki_types::CertificateDer;
@@ -75,6 +76,8 @@ struct RawHub {
     retention_days: Option<Spanned<u8>>,
     events_mib: Option<Spanned<u32>>,
     routes: Option<Vec<Spanned<String>>>,
+    tier: Option<Spanned<String>>,
+    units: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -266,6 +269,7 @@ fn read_hubs(
         }
         config.apply_allocation_policy = hub.apply_allocation_policy.unwrap_or(true);
         config.events = read_events(source, hub)?;
+        config.tier = read_tier(source, hub)?;
         read.push(config);
     }
     Ok(read)
@@ -337,6 +341,23 @@ fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
         return Err(format!("{name} holds no certificate"));
     }
     Ok(certificates.iter().map(|der| der.to_vec()).collect())
+}
+
+/// No tier and the tier `none` are the same; the units are checked with either.
+fn read_tier(source: &Source<'_>, hub: &RawHub) -> Result<Option<Tier>, ConfigError> {
+    let named = hub.tier.as_ref();
+    let named = named.filter(|tier| !tier.get_ref().eq_ignore_ascii_case("none"));
+    let edition = match named {
+        None => None,
+        Some(tier) => Some(source.parse("hubs.tier", tier, Edition::parse)?),
+    };
+    let units = match &hub.units {
+        None => HUB_UNITS_MIN,
+        Some(units) => source.within("hubs.units", units, HUB_UNITS_MIN..=HUB_UNITS_MAX)?,
+    };
+    let at = hub.units.as_ref().map(|units| units.span().start);
+    let tier = edition.map(|edition| Tier::new(edition, units)).transpose();
+    tier.map_err(|error| source.error(at.unwrap_or_default(), format!("hubs.units: {error}")))
 }
 
 fn read_settings(
@@ -503,6 +524,21 @@ mod tests {
                 "[webhook]\nca_file = \"no-such-folder/ca.pem\"\n",
                 2,
                 "webhook.ca_file: no-such-folder/ca.pem is not readable",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\ntier = \"B1\"\n",
+                3,
+                "hubs.tier: \"B1\" is no edition with jobs",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\ntier = \"S1\"\nunits = 0\n",
+                4,
+                "hubs.units: expected 1 to 200",
+            ),
+            (
+                "[[hubs]]\nhost = \"a.test\"\ntier = \"F1\"\nunits = 2\n",
+                4,
+                "hubs.units: F1 has one unit",
             ),
             (
                 "[settings]\nhub_thumbprints = \"both\"\n",

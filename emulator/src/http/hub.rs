@@ -2,7 +2,9 @@
 //!
 //! Modules have the same calls as devices, at addresses below those of their device.
 
+mod job;
 mod method;
+mod query;
 mod registry;
 mod twin;
 
@@ -27,6 +29,8 @@ pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
         .merge(registry::routes())
         .merge(twin::routes())
         .merge(method::routes())
+        .merge(query::routes())
+        .merge(job::routes())
         .route_layer(from_fn_with_state(Arc::clone(services), mark))
 }
 

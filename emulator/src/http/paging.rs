@@ -44,6 +44,14 @@ impl Wanted {
         })
     }
 
+    /// The same page, but of `count` items at most if the caller does not say.
+    pub(super) fn or(self, count: usize) -> Self {
+        Self {
+            count: self.asked.map_or(count, |_| self.count),
+            ..self
+        }
+    }
+
     /// The key after which the page begins as `parse` reads it.
     pub(super) fn after<K, E>(
         &self,

@@ -63,17 +63,24 @@ fn canonical(path: &str) -> String {
         &[0, 1]
     } else if is(0, "twins") {
         &[0, 2, 4]
+    } else if is(0, "jobs") && is(1, "v2") {
+        &[0, 1, 3]
     } else if is(1, "registrations") && !is(0, "enrollments") {
         &[1, 3]
     } else {
         &[0, 2]
     };
-    let is_query = segments.len() == 2 && is(1, "query");
+    // The last one, where it stands for no id.
+    let is_query = |index| match (index, segments.len()) {
+        (1, 2) => is(1, "query"),
+        (2, 3) => is(0, "jobs") && is(1, "v2") && is(2, "query"),
+        _ => false,
+    };
     let rewritten: Vec<String> = segments
         .iter()
         .enumerate()
         .map(|(index, segment)| {
-            if fixed.contains(&index) || (is_query && index == 1) {
+            if fixed.contains(&index) || is_query(index) {
                 segment.to_ascii_lowercase()
             } else {
                 (*segment).to_owned()
@@ -108,6 +115,9 @@ mod tests {
                 "/subscriptions/S/resourcegroups/R/providers/microsoft.devices/provisioningservices/P/certificates/C/generateverificationcode",
             ),
             ("/$IoTHub/WebSocket/", "/$iothub/websocket"),
+            ("/Jobs/V2/Job-1/Cancel", "/jobs/v2/Job-1/cancel"),
+            ("/Jobs/V2/Query/", "/jobs/v2/query"),
+            ("/Jobs/Create", "/jobs/Create"),
             (
                 "/subscriptions/Providers/Providers/Microsoft.Devices/provisioningServices/",
                 "/subscriptions/Providers/providers/microsoft.devices/provisioningservices",

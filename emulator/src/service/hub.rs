@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::job::Workshop;
 use super::presence::Watch;
 use super::voice::Voice;
 use crate::config::HubConfig;
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
     pub(super) presence: Arc<Watch>,
     /// For devices of type `certificateAuthority`, and for nothing else (R-D10).
     pub(super) certificates: CertificateShelf,
+    pub(super) workshop: Workshop,
     /// Woken whenever a session opens or subscribes, for method calls that wait for one.
     pub(super) connected: Notify,
     name: Arc<str>,
@@ -68,6 +70,7 @@ impl Hub {
             names,
             devices: Devices::default(),
             certificates: CertificateShelf::default(),
+            workshop: Workshop::new(config.tier),
             connected: Notify::new(),
         }
     }

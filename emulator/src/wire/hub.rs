@@ -2,7 +2,9 @@
 
 pub(crate) mod bulk;
 pub(crate) mod identity;
+pub(crate) mod job;
 pub(crate) mod method;
+pub(crate) mod query;
 pub(crate) mod twin;
 
 use bytes::Bytes;
