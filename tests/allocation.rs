@@ -5,14 +5,14 @@ use linarite::pki::Credential;
 use linarite_core::secret::SymmetricKey;
 use serde_json::{Value, json};
 
-use crate::api_management::{PROVIDER, instance, list_keys, manage};
+use crate::api_management::{PROVIDER, instance, list_keys, manage, write_instance};
 use crate::support::mqtt::telemetry;
 use crate::support::{HUB, HUB_2, Lab};
 
 /// The hubs that are linked from now on.
 pub(crate) async fn link(lab: &Lab, hubs: Value) {
     let body = json!({ "properties": { "iotHubs": hubs } });
-    let answer = manage(lab, "PUT", &instance(), None, Some(body)).await;
+    let answer = write_instance(lab, None, body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -73,7 +73,7 @@ async fn the_default_policy_and_the_weights_are_written_while_it_runs() {
         .map(|number| lab.leaf(&format!("dev-{number}"), 1, 30))
         .collect();
     let spread = async |body: Value| {
-        let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+        let answer = write_instance(&lab, None, body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut at_first = 0;
         for device in &devices {
@@ -95,7 +95,7 @@ async fn the_default_policy_and_the_weights_are_written_while_it_runs() {
     assert!(uneven >= 11, "{uneven} of 12 by 1000 to 1");
     // R-B12: static wants one hub, and the group names none.
     let policy = json!({ "properties": { "allocationPolicy": "Static" } });
-    let answer = manage(&lab, "PUT", &instance(), None, Some(policy)).await;
+    let answer = write_instance(&lab, None, policy).await;
     assert_eq!(answer.body["properties"]["allocationPolicy"], "Static");
     assert_eq!(lab.register(&devices[0]).await.failure().0, 400_208);
 }

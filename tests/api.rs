@@ -210,10 +210,7 @@ async fn a_ca_certificate_is_uploaded_proven_replaced_and_deleted() {
     };
     let generate = "/generateVerificationCode";
     let without = act("POST", generate, None, None).await;
-    assert_eq!(
-        (without.status, without.body["code"].as_u64()),
-        (400, Some(400_000))
-    );
+    assert_eq!((without.status, without.text("code")), (400, "400000"));
     let stale = act("POST", generate, Some("\"stale\""), None).await;
     assert_eq!(stale.status, 412, "{stale:?}");
     let coded = act("POST", generate, Some(uploaded.text("etag")), None).await;
@@ -233,10 +230,7 @@ async fn a_ca_certificate_is_uploaded_proven_replaced_and_deleted() {
     let etag = coded.text("etag");
     for bad in [proof(ROOT, "another"), proof("issuer", code)] {
         let answer = act("POST", "/verify", Some(etag), bad).await;
-        assert_eq!(
-            (answer.status, answer.body["code"].as_u64()),
-            (400, Some(400_000))
-        );
+        assert_eq!((answer.status, answer.text("code")), (400, "400000"));
     }
     let verified = act("POST", "/verify", Some(etag), proof(ROOT, code)).await;
     assert_eq!(verified.status, 200, "{verified:?}");

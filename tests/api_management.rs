@@ -35,6 +35,18 @@ pub(crate) async fn manage(
     lab.ask(&request, None).await
 }
 
+/// Writes the instance: `body`, and of what a PUT must bring (location, sku, properties) what is
+/// not in it.
+pub(crate) async fn write_instance(lab: &Lab, if_match: Option<&str>, mut body: Value) -> Answer {
+    if let Value::Object(members) = &mut body {
+        let location = manage(lab, "GET", &instance(), None, None).await.body["location"].take();
+        members.entry("location").or_insert(location);
+        members.entry("sku").or_insert(json!({ "name": "S1" }));
+        members.entry("properties").or_insert(json!({}));
+    }
+    manage(lab, "PUT", &instance(), if_match, Some(body)).await
+}
+
 /// The keys of all policies of the resource at `path`, as they are listed.
 pub(crate) async fn list_keys(lab: &Lab, path: &str) -> Vec<Value> {
     let listed = manage(lab, "POST", &format!("{path}/listkeys"), None, None).await;
@@ -47,7 +59,7 @@ pub(crate) async fn add_policy(lab: &Lab, name: &str, rights: &str) -> Connectio
     let mut policies = list_keys(lab, &instance()).await;
     policies.push(json!({ "keyName": name, "rights": rights }));
     let body = json!({ "properties": { "authorizationPolicies": policies } });
-    let put = manage(lab, "PUT", &instance(), None, Some(body)).await;
+    let put = write_instance(lab, None, body).await;
     assert_eq!(put.status, 200, "{put:?}");
     let path = format!("{}/keys/{name}/listkeys", instance());
     let keys = manage(lab, "POST", &path, None, None).await;
@@ -66,7 +78,7 @@ pub(crate) fn connection_string(host: &str, keys: &Value) -> ConnectionString {
 
 pub(crate) fn assert_refused(answer: &Answer, code: u64, words: &str) {
     assert_eq!(u64::from(answer.status), code / 1000, "{answer:?}");
-    assert_eq!(answer.body["code"], code, "{answer:?}");
+    assert_eq!(answer.body["code"], code.to_string(), "{answer:?}");
     assert!(
         answer.text("message").contains(words),
         "{words}: {answer:?}"
@@ -131,7 +143,11 @@ async fn the_instance_is_read_and_listed_without_keys() {
     let other = format!("{PROVIDER}/provisioningServices/other");
     let missing = manage(&lab, "GET", &other, None, None).await;
     assert_refused(&missing, 404_000, "linarite-dps");
-    let stranger = Request::new("GET", "management.azure.com", in_group);
+    let stranger = Request::new(
+        "GET",
+        "management.azure.com",
+        format!("{in_group}?api-version=2022-02-05"),
+    );
     assert_refused(&lab.ask(&stranger, None).await, 401_000, "Bearer");
 }
 
@@ -174,7 +190,7 @@ async fn keys_are_listed_for_all_policies_and_for_one() {
     let other = format!("{PROVIDER}/IotHubs/hub-9/listkeys");
     let missing = manage(&lab, "POST", &other, None, None).await;
     assert_refused(&missing, 404_000, "hub-9");
-    let path = format!("{hub}/listkeys");
+    let path = format!("{hub}/listkeys?api-version=2023-06-30");
     let stranger = Request::new("POST", "management.azure.com", path);
     assert_refused(&lab.ask(&stranger, None).await, 401_000, "Bearer");
 }
@@ -200,7 +216,7 @@ async fn a_policy_that_was_added_opens_what_its_rights_say_until_it_is_gone() {
     let policies = &mut shown["properties"]["authorizationPolicies"];
     policies[1]["rights"] = "EnrollmentRead,EnrollmentWrite".into();
     policies.as_array_mut().unwrap().rotate_left(1);
-    let put = manage(&lab, "PUT", &instance(), None, Some(shown)).await;
+    let put = write_instance(&lab, None, shown).await;
     assert_eq!(put.status, 200, "{put:?}");
     let policies = &put.body["properties"]["authorizationPolicies"];
     assert_eq!(policies[0]["keyName"], OWNER, "the owner is first");
@@ -217,7 +233,7 @@ async fn a_policy_that_was_added_opens_what_its_rights_say_until_it_is_gone() {
     keys[0]["primaryKey"] = key(1).to_base64().into();
     let body = json!({ "properties": { "authorizationPolicies": keys } });
     let old = lab.dps_string();
-    let put = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+    let put = write_instance(&lab, None, body).await;
     assert_eq!(put.status, 200, "{put:?}");
     assert_eq!(lab.dps_string().key, key(1));
     assert_eq!(ask_as(&lab, &old, "GET", path, None).await.status, 401);
@@ -226,7 +242,7 @@ async fn a_policy_that_was_added_opens_what_its_rights_say_until_it_is_gone() {
 
     // The list is the whole list.
     let body = json!({ "properties": { "authorizationPolicies": [keys[0]] } });
-    let put = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+    let put = write_instance(&lab, None, body).await;
     assert_eq!(put.status, 200, "{put:?}");
     let gone = ask_as(&lab, &reader, "GET", path, None).await;
     assert_eq!(gone.status, 401, "{gone:?}");
@@ -242,18 +258,18 @@ async fn a_stale_etag_writes_nothing() {
     let more = json!({ "keyName": "more", "rights": "ServiceConfig" });
     let policies = body["properties"]["authorizationPolicies"].as_array_mut();
     policies.unwrap().push(more);
-    let stale = manage(&lab, "PUT", &instance(), Some("stale"), Some(body.clone())).await;
+    let stale = write_instance(&lab, Some("stale"), body.clone()).await;
     assert_refused(&stale, 412_000, "etag");
     assert_eq!(
         manage(&lab, "GET", &instance(), None, None).await.body,
         read.body
     );
-    let fresh = manage(&lab, "PUT", &instance(), Some(etag), Some(body.clone())).await;
+    let fresh = write_instance(&lab, Some(etag), body.clone()).await;
     assert_eq!(fresh.status, 200, "{fresh:?}");
     assert_ne!(fresh.text("etag"), etag);
-    let lost = manage(&lab, "PUT", &instance(), Some(etag), Some(body.clone())).await;
+    let lost = write_instance(&lab, Some(etag), body.clone()).await;
     assert_refused(&lost, 412_000, "etag");
-    let any = manage(&lab, "PUT", &instance(), Some("*"), Some(body)).await;
+    let any = write_instance(&lab, Some("*"), body).await;
     assert_eq!(any.status, 200, "{any:?}");
 }
 
@@ -323,13 +339,13 @@ async fn what_a_put_may_not_change_is_named() {
         ),
     ];
     for (body, code, words) in table {
-        let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+        let answer = write_instance(&lab, None, body).await;
         assert_refused(&answer, code, words);
     }
     let many: Vec<Value> = (0..101)
         .map(|n| more(&format!("p-{n}"), "ServiceConfig"))
         .collect();
-    let answer = manage(&lab, "PUT", &instance(), None, Some(policies(json!(many)))).await;
+    let answer = write_instance(&lab, None, policies(json!(many))).await;
     assert_refused(&answer, 400_004, "at most 100");
     let after = manage(&lab, "GET", &instance(), None, None).await;
     assert_eq!(after.body, before.body, "nothing was written");
@@ -342,6 +358,90 @@ async fn what_a_put_may_not_change_is_named() {
         .as_object_mut()
         .unwrap()
         .remove("name");
-    let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+    let answer = write_instance(&lab, None, body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// R-D1, ENDPOINTS 5: what a subscription could have, and no operation that goes on unseen.
+#[tokio::test(start_paused = true)]
+async fn the_catalogue_says_what_there_is() {
+    let lab = Lab::start();
+    let list = "/providers/Microsoft.Devices/operations";
+    let listed = manage(&lab, "GET", list, None, None).await;
+    let names: Vec<_> = listed.body["value"].as_array().unwrap().iter().collect();
+    let write = "Microsoft.Devices/provisioningServices/certificates/Write";
+    assert!(names.iter().any(|item| item["name"] == write), "{listed:?}");
+    let skus = manage(&lab, "GET", &format!("{}/skus", instance()), None, None).await;
+    assert_eq!(skus.body, json!({ "value": [{ "name": "S1" }] }));
+    let path =
+        "/subscriptions/s/providers/Microsoft.Devices/checkProvisioningServiceNameAvailability";
+    let check = async |body: Value| manage(&lab, "POST", path, None, Some(body)).await;
+    let free = check(json!({ "name": "another-dps" })).await;
+    assert_eq!(free.body, json!({ "nameAvailable": true }));
+    let taken = check(json!({ "name": "Linarite-DPS" })).await;
+    assert_eq!(taken.text("reason"), "AlreadyExists");
+    assert_refused(&check(json!({})).await, 400_004, "name: required");
+    let result = format!("{}/operationresults/1", instance());
+    let none = manage(&lab, "GET", &result, None, None).await;
+    assert_refused(&none, 404_000, "No operation 1");
+}
+
+/// R-F8: a version is named, JSON is said to be JSON, and a PUT brings what it must.
+#[tokio::test(start_paused = true)]
+async fn manners_are_asked_of_the_management_api_too() {
+    let lab = Lab::start();
+    let before = manage(&lab, "GET", &instance(), None, None).await.body;
+    let request = |method: &'static str, query: &str| {
+        Request::new(
+            method,
+            "management.azure.com",
+            format!("{}{query}", instance()),
+        )
+        .header("Authorization", "Bearer anything")
+    };
+    for query in [
+        "",
+        "?api-version=",
+        "?api-version=latest",
+        "?api-version=2017-08-21",
+    ] {
+        let answer = lab.ask(&request("GET", query), None).await;
+        assert_refused(&answer, 400_004, "api-version: ");
+    }
+    let put = request("PUT", "?api-version=2022-02-05").header("Content-Type", "text/plain");
+    let put = put.json(before.clone());
+    assert_refused(&lab.ask(&put, None).await, 415_000, "Content-Type");
+    for missing in ["location", "sku", "properties"] {
+        let mut body = before.clone();
+        body.as_object_mut().unwrap().remove(missing);
+        let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+        assert_refused(&answer, 400_004, &format!("{missing}: required"));
+    }
+    let other = format!("{PROVIDER}/provisioningServices/other");
+    let answer = manage(&lab, "PUT", &other, None, Some(before.clone())).await;
+    assert_refused(&answer, 501_000, "another provisioning service");
+    assert_eq!(
+        manage(&lab, "GET", &instance(), None, None).await.body,
+        before
+    );
+
+    // DPS spells error numbers as numbers from 2022-12-12 on; hubs never do.
+    let later = format!("{other}?api-version=2022-12-12");
+    let later = Request::new("GET", "management.azure.com", later);
+    let answer = lab
+        .ask(&later.header("Authorization", "Bearer x"), None)
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body["code"]),
+        (404, &json!(404_000))
+    );
+    let hub = format!("{PROVIDER}/IotHubs/hub-9?api-version=2023-06-30");
+    let hub = Request::new("GET", "management.azure.com", hub);
+    let answer = lab
+        .ask(&hub.header("Authorization", "Bearer x"), None)
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body["code"]),
+        (404, &json!("404000"))
+    );
 }

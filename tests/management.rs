@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::allocation::by_owner;
-use crate::api_management::{assert_refused, instance, manage};
+use crate::api_management::{assert_refused, instance, manage, write_instance};
 use crate::support::{HUB, HUB_2, Lab};
 
 async fn read(lab: &Lab) -> Value {
@@ -31,7 +31,7 @@ async fn what_is_shown_may_be_sent_back_changed() {
     hubs[0]["location"] = "westeurope".into();
     hubs.reverse();
     let etag = shown["etag"].as_str().unwrap().to_owned();
-    let put = manage(&lab, "PUT", &instance(), Some(&etag), Some(shown.clone())).await;
+    let put = write_instance(&lab, Some(&etag), shown.clone()).await;
     assert_eq!(put.status, 200, "{put:?}");
     assert_ne!(put.text("etag"), etag);
     assert_eq!(put.body["tags"], json!({ "stage": "test" }));
@@ -39,19 +39,19 @@ async fn what_is_shown_may_be_sent_back_changed() {
     assert_eq!(properties["allocationPolicy"], "Hashed");
     assert_eq!(properties["iotHubs"], shown["properties"]["iotHubs"]);
     assert_eq!(read(&lab).await, put.body);
-    let lost = manage(&lab, "PUT", &instance(), Some(&etag), Some(shown)).await;
+    let lost = write_instance(&lab, Some(&etag), shown).await;
     assert_refused(&lost, 412_000, "etag");
 
     // A member that is not sent stays.
     let body = json!({ "properties": { "iotHubs": null } });
-    let put = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+    let put = write_instance(&lab, None, body).await;
     assert_eq!(
         put.body["properties"]["iotHubs"],
         read(&lab).await["properties"]["iotHubs"]
     );
     assert_eq!(put.body["tags"], json!({ "stage": "test" }));
     let body = json!({ "tags": {}, "properties": { "iotHubs": [] } });
-    let put = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+    let put = write_instance(&lab, None, body).await;
     assert_eq!(
         (&put.body["properties"]["iotHubs"], &put.body["tags"]),
         (&json!([]), &json!({}))
@@ -243,13 +243,13 @@ async fn what_is_wrong_with_a_link_is_named() {
     ];
     for (hubs, code, words) in table {
         let body = json!({ "properties": { "iotHubs": hubs, "allocationPolicy": "Static" } });
-        let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+        let answer = write_instance(&lab, None, body).await;
         assert_refused(&answer, code, words);
         assert!(!answer.body.to_string().contains(&secret), "{answer:?}");
     }
     for policy in [json!("custom"), json!("nearest"), json!(1)] {
         let body = json!({ "properties": { "allocationPolicy": policy, "iotHubs": [] } });
-        let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+        let answer = write_instance(&lab, None, body).await;
         assert_refused(&answer, 400_004, "properties.allocationPolicy: expected");
     }
     assert_eq!(read(&lab).await, before, "nothing was written");
@@ -257,9 +257,9 @@ async fn what_is_wrong_with_a_link_is_named() {
     // A mask stands for nothing where no hub is linked any more.
     let shown = masked("iothubowner");
     let unlinked = json!({ "properties": { "iotHubs": [] } });
-    let put = manage(&lab, "PUT", &instance(), None, Some(unlinked)).await;
+    let put = write_instance(&lab, None, unlinked).await;
     assert_eq!(put.status, 200, "{put:?}");
     let body = json!({ "properties": { "iotHubs": shown } });
-    let answer = manage(&lab, "PUT", &instance(), None, Some(body)).await;
+    let answer = write_instance(&lab, None, body).await;
     assert_refused(&answer, 400_004, "a masked key");
 }

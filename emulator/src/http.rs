@@ -48,7 +48,7 @@ pub(crate) fn router(services: Arc<Services>) -> Router {
         .merge(manners::of_dps(device::routes(), &services))
         .merge(manners::of_dps(service::routes(), &services))
         .merge(hub::routes(&services))
-        .merge(management::routes())
+        .merge(manners::of_management(management::routes(), &services))
         .merge(upgrade::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -99,7 +99,7 @@ async fn take_in(
     next: Next,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    let api = path::api(head.uri.path());
+    let api = path::api(&head.uri);
     let taken = Limited::new(&mut body, HTTP_BODY_BYTES_MAX).collect();
     let error = match timeout(BODY_TIMEOUT, taken).await {
         Ok(Ok(body)) => {
@@ -136,7 +136,7 @@ async fn let_pass(body: Body) {
 async fn unknown(State(services): State<Arc<Services>>, request: Request<Body>) -> Response {
     let what = format!("{} {}", request.method(), request.uri().path());
     Refusal {
-        api: path::api(request.uri().path()),
+        api: path::api(request.uri()),
         error: ServiceError::not_emulated(what),
         services,
     }

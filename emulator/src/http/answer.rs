@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::ServiceError;
 use crate::service::Services;
+use crate::wire::management::CodeAs;
 use crate::wire::{dps, hub, management};
 
 /// Which API answers; each has its own error body.
@@ -19,7 +20,7 @@ use crate::wire::{dps, hub, management};
 pub(super) enum Api {
     Dps,
     Hub,
-    Management,
+    Management(CodeAs),
 }
 
 /// An error on its way out.
@@ -70,8 +71,8 @@ impl IntoResponse for Refusal {
                     Bytes::from(body.to_string()),
                 )
             }
-            Api::Management => {
-                let body = management::error(&error);
+            Api::Management(code) => {
+                let body = management::error(&error, code);
                 (
                     DPS_ERROR_CODE,
                     error.code.to_string(),

@@ -3,32 +3,71 @@
 //!
 //! Azure guards it with Entra ID, which is out of scope: any bearer token opens it.
 
+mod catalogue;
 mod certificates;
 mod hub;
 mod instance;
 mod keys;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::response::Response;
+use linarite_core::id::Precondition;
 
 use super::answer::{Answered, Api, Refusal, header, if_match, json as read_json, ok};
+use super::path;
 use crate::error::ServiceError;
 use crate::service::Services;
 
 pub(super) fn routes() -> Router<Arc<Services>> {
     Router::new()
+        .merge(catalogue::routes())
         .merge(certificates::routes())
         .merge(hub::routes())
         .merge(instance::routes())
         .merge(keys::routes())
 }
 
-type Shared = State<Arc<Services>>;
+/// Who asks, how their errors are spelled, and whom they ask.
+struct Caller {
+    services: Arc<Services>,
+    headers: HeaderMap,
+    api: Api,
+}
+
+impl FromRequestParts<Arc<Services>> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        services: &Arc<Services>,
+    ) -> Result<Self, Infallible> {
+        Ok(Self {
+            services: Arc::clone(services),
+            headers: parts.headers.clone(),
+            api: path::api(&parts.uri),
+        })
+    }
+}
+
+impl Caller {
+    /// Checks who asks, then does the work; either's error goes out in this API's shape.
+    fn answer(&self, work: impl FnOnce(&Services) -> Result<Response, ServiceError>) -> Answered {
+        require_bearer(&self.headers)
+            .and_then(|()| work(&self.services))
+            .map_err(Refusal::new(self.api, &self.services))
+    }
+
+    fn if_match(&self) -> Result<Precondition, ServiceError> {
+        if_match(&self.headers)
+    }
+}
 
 /// What the address names. The subscription and resource group may be anything.
 #[derive(serde::Deserialize)]
@@ -61,22 +100,16 @@ impl Resource {
         )
     }
 
-    /// Checks who asks and for which service, then does the work; either's error goes out in
-    /// this API's shape.
+    /// Checks who asks and for which service, then does the work.
     fn answer(
         &self,
-        services: &Arc<Services>,
-        headers: &HeaderMap,
-        work: impl FnOnce() -> Result<Response, ServiceError>,
+        caller: &Caller,
+        work: impl FnOnce(&Services) -> Result<Response, ServiceError>,
     ) -> Answered {
-        self.authorize(services, headers)
-            .and_then(|()| work())
-            .map_err(Refusal::new(Api::Management, services))
-    }
-
-    fn authorize(&self, services: &Services, headers: &HeaderMap) -> Result<(), ServiceError> {
-        require_bearer(headers)?;
-        self.check_named(services)
+        caller.answer(|services| {
+            self.check_named(services)?;
+            work(services)
+        })
     }
 
     /// Whether the address names the service there is.

@@ -1,4 +1,4 @@
-//! What a request to DPS must bring before anything looks at what it asks for (R-F8).
+//! What a request must bring before anything looks at what it asks for (R-F8).
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use hyper::body::Body as _;
 use percent_encoding::percent_decode_str;
 
 use super::answer::{Api, Refusal, header};
+use super::path;
 use crate::error::ServiceError;
 use crate::limits::DPS_MESSAGE_BYTES_MAX;
 use crate::service::Services;
@@ -29,7 +30,30 @@ pub(super) fn of_dps(
         .route_layer(manners)
 }
 
-/// Lets a well-mannered request pass; its version is an extension from here on.
+/// The routes of the management API, behind its manners.
+pub(super) fn of_management(
+    routes: Router<Arc<Services>>,
+    services: &Arc<Services>,
+) -> Router<Arc<Services>> {
+    routes.route_layer(from_fn_with_state(Arc::clone(services), check_management))
+}
+
+/// Lets a request to the management API pass that names a version and sends JSON, if anything.
+async fn check_management(
+    State(services): State<Arc<Services>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    match judge_common(&request) {
+        Ok(_) => next.run(request).await,
+        Err(error) => {
+            let api = path::api(request.uri());
+            Refusal::new(api, &services)(error).into_response()
+        }
+    }
+}
+
+/// Lets a well-mannered request to DPS pass; its version is an extension from here on.
 async fn check(
     State(services): State<Arc<Services>>,
     mut request: Request<Body>,
@@ -45,20 +69,25 @@ async fn check(
 }
 
 fn judge(request: &Request<Body>) -> Result<ApiVersion, ServiceError> {
+    // The whole body has been taken in, so its length is known.
+    if request.body().size_hint().lower() > DPS_MESSAGE_BYTES_MAX as u64 {
+        let text = format!("The body is longer than {DPS_MESSAGE_BYTES_MAX} bytes.");
+        let name = "RequestEntityTooLarge";
+        return Err(ServiceError::new(413_000, name, "R-F8", text));
+    }
+    judge_common(request)
+}
+
+/// The manners that all APIs share but for their bounds; gives the version that is asked for.
+fn judge_common(request: &Request<Body>) -> Result<ApiVersion, ServiceError> {
     let uri = request.uri();
     if percent_decode_str(uri.path()).decode_utf8().is_err() {
         let text = "The path is not UTF-8 once it is unescaped.";
         return Err(ServiceError::invalid(text));
     }
     let version = ApiVersion::of_query(uri.query())?;
-    // The whole body has been taken in, so its length is known.
+    let reads_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     let length = request.body().size_hint().lower();
-    if length > DPS_MESSAGE_BYTES_MAX as u64 {
-        let text = format!("The body is longer than {DPS_MESSAGE_BYTES_MAX} bytes.");
-        let name = "RequestEntityTooLarge";
-        return Err(ServiceError::new(413_000, name, "R-F8", text));
-    }
-    let reads_body = [Method::POST, Method::PUT].contains(request.method());
     if reads_body && length > 0 && !is_json(request.headers()) {
         let text = "Content-Type: expected application/json";
         let name = "UnsupportedMediaType";

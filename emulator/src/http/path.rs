@@ -6,6 +6,8 @@ use axum::http::Uri;
 use axum::http::uri::{PathAndQuery, Uri as HttpUri};
 
 use super::answer::Api;
+use crate::wire::management::CodeAs;
+use crate::wire::version::ApiVersion;
 
 /// First segments of the hub's paths.
 const HUB: [&str; 7] = [
@@ -19,11 +21,21 @@ const HUB: [&str; 7] = [
 ];
 
 /// The API that a path in its one spelling belongs to, also where nothing is served under it.
-pub(super) fn api(path: &str) -> Api {
+pub(super) fn api(uri: &Uri) -> Api {
+    let path = uri.path();
     match path.split('/').nth(1) {
-        Some("providers" | "subscriptions") => Api::Management,
+        Some("providers" | "subscriptions") => Api::Management(code_as(uri)),
         Some(first) if HUB.contains(&first) => Api::Hub,
         _ => Api::Dps,
+    }
+}
+
+/// How the management API of a resource spells error numbers; as text to who names no version.
+fn code_as(uri: &Uri) -> CodeAs {
+    let is_hub = uri.path().split('/').any(|segment| segment == "iothubs");
+    match ApiVersion::of_query(uri.query()) {
+        Ok(version) if version >= ApiVersion::NUMBERED && !is_hub => CodeAs::Number,
+        _ => CodeAs::Text,
     }
 }
 
@@ -55,7 +67,9 @@ fn canonical(path: &str) -> String {
             .get(index)
             .is_some_and(|segment: &&str| segment.eq_ignore_ascii_case(name))
     };
-    let fixed: &[usize] = if is(0, "subscriptions") && is(2, "providers") {
+    let fixed: &[usize] = if is(0, "providers") {
+        &[0, 1, 2]
+    } else if is(0, "subscriptions") && is(2, "providers") {
         &[0, 2, 3, 4]
     } else if is(0, "subscriptions") {
         &[0, 2, 4, 5, 6, 8, 10]
@@ -119,6 +133,10 @@ mod tests {
             ("/Jobs/V2/Query/", "/jobs/v2/query"),
             ("/Jobs/Create", "/jobs/Create"),
             (
+                "/Providers/Microsoft.Devices/Operations",
+                "/providers/microsoft.devices/operations",
+            ),
+            (
                 "/subscriptions/Providers/Providers/Microsoft.Devices/provisioningServices/",
                 "/subscriptions/Providers/providers/microsoft.devices/provisioningservices",
             ),
@@ -134,9 +152,20 @@ mod tests {
         let table = [
             (
                 "/subscriptions/s/providers/microsoft.devices/anything",
-                Api::Management,
+                Api::Management(CodeAs::Text),
             ),
-            ("/providers/microsoft.devices/operations", Api::Management),
+            (
+                "/providers/microsoft.devices/operations?api-version=2022-02-05",
+                Api::Management(CodeAs::Text),
+            ),
+            (
+                "/providers/microsoft.devices/operations?api-version=2022-12-12",
+                Api::Management(CodeAs::Number),
+            ),
+            (
+                "/subscriptions/s/providers/microsoft.devices/iothubs?api-version=2023-06-30",
+                Api::Management(CodeAs::Text),
+            ),
             ("/configurations", Api::Hub),
             ("/devices/d/anything", Api::Hub),
             ("/devices", Api::Hub),
@@ -146,7 +175,8 @@ mod tests {
             ("/", Api::Dps),
         ];
         for (path, expected) in table {
-            assert_eq!(api(path), expected, "{path}");
+            let uri = path.parse().unwrap();
+            assert_eq!(api(&uri), expected, "{path}");
         }
     }
 

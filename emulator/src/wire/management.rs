@@ -1,5 +1,6 @@
 //! CA certificates as the management API spells them (ENDPOINTS 5, behaviour D).
 
+pub(crate) mod catalogue;
 pub(crate) mod hub;
 pub(crate) mod instance;
 mod links;
@@ -69,10 +70,20 @@ pub(crate) fn certificate(
     })
 }
 
+/// How an error's number is spelled: text by hubs, and by DPS before 2022-12-12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodeAs {
+    Number,
+    Text,
+}
+
 /// The error body (`ErrorDetails`).
-pub(crate) fn error(error: &ServiceError) -> Value {
+pub(crate) fn error(error: &ServiceError, code: CodeAs) -> Value {
     json!({
-        "code": error.code,
+        "code": match code {
+            CodeAs::Number => Value::from(error.code),
+            CodeAs::Text => error.code.to_string().into(),
+        },
         "httpStatusCode": error.status().to_string(),
         "message": error.message,
         "details": format!("{} ({})", error.name, error.rule),

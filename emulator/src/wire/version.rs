@@ -31,6 +31,9 @@ impl ApiVersion {
     /// The one that tells a return to the same hub from a first assignment (R-B5).
     pub(super) const SAME_HUB: Self = Self::of(date!(2021 - 10 - 01));
 
+    /// The one from which the management API of DPS spells error numbers as numbers.
+    pub(crate) const NUMBERED: Self = Self::of(date!(2022 - 12 - 12));
+
     const fn of(date: Date) -> Self {
         Self { date, stable: true }
     }

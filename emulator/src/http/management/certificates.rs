@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -13,9 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::hub::HubResource;
-use super::{Resource, Shared, require_bearer};
+use super::{Caller, Resource};
 use crate::error::ServiceError;
-use crate::http::answer::{Answered, Api, Refusal, if_match, json as read_json, no_content, ok};
+use crate::http::answer::{Answered, json as read_json, no_content, ok};
 use crate::service::Services;
 use crate::service::certificates::KeepsCertificates;
 use crate::service::hub::Hub;
@@ -69,18 +68,13 @@ trait Owner: DeserializeOwned + Send + 'static {
         wire::certificate(stored, &self.path(), Self::TYPE, with_code)
     }
 
-    /// Checks who asks and about whom, then does the work; either's error goes out in this API's
-    /// shape.
+    /// Checks who asks and about whom, then does the work.
     fn answer(
         &self,
-        services: &Arc<Services>,
-        headers: &HeaderMap,
+        caller: &Caller,
         work: impl FnOnce(&Self::Keeper) -> Result<Response, ServiceError>,
     ) -> Answered {
-        require_bearer(headers)
-            .and_then(|()| self.keeper(services))
-            .and_then(work)
-            .map_err(Refusal::new(Api::Management, services))
+        caller.answer(|services| work(self.keeper(services)?))
     }
 }
 
@@ -121,74 +115,48 @@ impl Owner for HubResource {
     }
 }
 
-async fn list<O: Owner>(
-    State(services): Shared,
-    Path(owner): Path<O>,
-    headers: HeaderMap,
-) -> Answered {
-    owner.answer(&services, &headers, |keeper| {
+async fn list<O: Owner>(caller: Caller, Path(owner): Path<O>) -> Answered {
+    owner.answer(&caller, |keeper| {
         let stored = keeper.certificates();
         let items = stored.iter().map(|stored| owner.shown(stored, false));
         Ok(ok(&json!({ "value": Value::from_iter(items) })))
     })
 }
 
-async fn read<O: Owner>(
-    State(services): Shared,
-    Path(owner): Path<O>,
-    headers: HeaderMap,
-) -> Answered {
-    owner.answer(&services, &headers, |keeper| {
+async fn read<O: Owner>(caller: Caller, Path(owner): Path<O>) -> Answered {
+    owner.answer(&caller, |keeper| {
         let stored = keeper.certificate(&owner.certificate_name()?)?;
         Ok(ok(&owner.shown(&stored, false)))
     })
 }
 
-async fn write<O: Owner>(
-    State(services): Shared,
-    Path(owner): Path<O>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    owner.answer(&services, &headers, |keeper| {
-        let (name, precondition) = (owner.certificate_name()?, if_match(&headers)?);
+async fn write<O: Owner>(caller: Caller, Path(owner): Path<O>, body: Bytes) -> Answered {
+    owner.answer(&caller, |keeper| {
+        let (name, precondition) = (owner.certificate_name()?, caller.if_match()?);
         let (certificate, verified) = wire::read_certificate(&read_json(&body)?)?;
         let stored = keeper.put_certificate(&name, &precondition, certificate, verified)?;
         Ok(ok(&owner.shown(&stored, false)))
     })
 }
 
-async fn delete<O: Owner>(
-    State(services): Shared,
-    Path(owner): Path<O>,
-    headers: HeaderMap,
-) -> Answered {
-    owner.answer(&services, &headers, |keeper| {
-        keeper.delete_certificate(&owner.certificate_name()?, &if_match(&headers)?)?;
+async fn delete<O: Owner>(caller: Caller, Path(owner): Path<O>) -> Answered {
+    owner.answer(&caller, |keeper| {
+        keeper.delete_certificate(&owner.certificate_name()?, &caller.if_match()?)?;
         Ok(no_content())
     })
 }
 
-async fn generate_code<O: Owner>(
-    State(services): Shared,
-    Path(owner): Path<O>,
-    headers: HeaderMap,
-) -> Answered {
-    owner.answer(&services, &headers, |keeper| {
-        let (name, precondition) = (owner.certificate_name()?, if_match(&headers)?);
+async fn generate_code<O: Owner>(caller: Caller, Path(owner): Path<O>) -> Answered {
+    owner.answer(&caller, |keeper| {
+        let (name, precondition) = (owner.certificate_name()?, caller.if_match()?);
         let stored = keeper.generate_verification_code(&name, &precondition)?;
         Ok(ok(&owner.shown(&stored, true)))
     })
 }
 
-async fn verify<O: Owner>(
-    State(services): Shared,
-    Path(owner): Path<O>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    owner.answer(&services, &headers, |keeper| {
-        let (name, precondition) = (owner.certificate_name()?, if_match(&headers)?);
+async fn verify<O: Owner>(caller: Caller, Path(owner): Path<O>, body: Bytes) -> Answered {
+    owner.answer(&caller, |keeper| {
+        let (name, precondition) = (owner.certificate_name()?, caller.if_match()?);
         let proof = wire::read_proof(&read_json(&body)?)?;
         let stored = keeper.verify_certificate(&name, &precondition, &proof)?;
         Ok(ok(&owner.shown(&stored, false)))

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Shared, ok, require_bearer, unnamed_group};
+use super::{Caller, ok, unnamed_group};
 use crate::error::ServiceError;
-use crate::http::answer::{Answered, Api, Refusal};
+use crate::http::answer::Answered;
 use crate::service::Services;
 use crate::service::hub::Hub;
 use crate::wire::management::hub as wire;
@@ -66,23 +65,13 @@ impl HubResource {
     }
 }
 
-async fn list(
-    State(services): Shared,
-    Path(resource): Path<HubResource>,
-    headers: HeaderMap,
-) -> Answered {
-    require_bearer(&headers).map_err(Refusal::new(Api::Management, &services))?;
-    let hubs = services.hubs.iter().map(|hub| resource.shown(hub));
-    Ok(ok(&json!({ "value": Value::from_iter(hubs) })))
+async fn list(caller: Caller, Path(resource): Path<HubResource>) -> Answered {
+    caller.answer(|services| {
+        let hubs = services.hubs.iter().map(|hub| resource.shown(hub));
+        Ok(ok(&json!({ "value": Value::from_iter(hubs) })))
+    })
 }
 
-async fn read(
-    State(services): Shared,
-    Path(resource): Path<HubResource>,
-    headers: HeaderMap,
-) -> Answered {
-    require_bearer(&headers)
-        .and_then(|()| resource.find(&services))
-        .map(|hub| ok(&resource.shown(hub)))
-        .map_err(Refusal::new(Api::Management, &services))
+async fn read(caller: Caller, Path(resource): Path<HubResource>) -> Answered {
+    caller.answer(|services| Ok(ok(&resource.shown(resource.find(services)?))))
 }

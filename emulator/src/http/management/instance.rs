@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
 use axum::routing::get;
 use bytes::Bytes;
 use linarite_core::id::ETag;
 use serde_json::{Value, json};
 
-use super::{Resource, Shared, if_match, ok, read_json};
+use super::{Caller, Resource, ok, read_json};
+use crate::error::ServiceError;
 use crate::http::answer::Answered;
 use crate::service::Services;
 use crate::service::instance::Changeable;
@@ -41,52 +41,36 @@ fn current(services: &Services, resource: &Resource) -> Value {
     described(services, resource, &etag, &state)
 }
 
-async fn list(
-    State(services): Shared,
-    Path(resource): Path<Resource>,
-    headers: HeaderMap,
-) -> Answered {
-    resource.answer(&services, &headers, || {
-        Ok(ok(&json!({ "value": [current(&services, &resource)] })))
+async fn list(caller: Caller, Path(resource): Path<Resource>) -> Answered {
+    resource.answer(&caller, |services| {
+        Ok(ok(&json!({ "value": [current(services, &resource)] })))
     })
 }
 
-async fn read(
-    State(services): Shared,
-    Path(resource): Path<Resource>,
-    headers: HeaderMap,
-) -> Answered {
-    resource.answer(&services, &headers, || {
-        Ok(ok(&current(&services, &resource)))
-    })
+async fn read(caller: Caller, Path(resource): Path<Resource>) -> Answered {
+    resource.answer(&caller, |services| Ok(ok(&current(services, &resource))))
 }
 
-async fn write(
-    State(services): Shared,
-    Path(resource): Path<Resource>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    resource.answer(&services, &headers, || {
-        let (precondition, body) = (if_match(&headers)?, read_json(&body)?);
+async fn write(caller: Caller, Path(resource): Path<Resource>, body: Bytes) -> Answered {
+    caller.answer(|services| {
+        if resource.check_named(services).is_err() {
+            let what = "creating another provisioning service";
+            return Err(ServiceError::not_emulated(what));
+        }
+        let (precondition, body) = (caller.if_match()?, read_json(&body)?);
         let (etag, state) = services.put_instance(&precondition, |etag, held| {
-            let shown = described(&services, &resource, etag, held);
+            let shown = described(services, &resource, etag, held);
             wire::read(&body, &shown, held, &services.hubs)
         })?;
-        Ok(ok(&described(&services, &resource, &etag, &state)))
+        Ok(ok(&described(services, &resource, &etag, &state)))
     })
 }
 
-async fn patch(
-    State(services): Shared,
-    Path(resource): Path<Resource>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    resource.answer(&services, &headers, || {
-        let (precondition, body) = (if_match(&headers)?, read_json(&body)?);
+async fn patch(caller: Caller, Path(resource): Path<Resource>, body: Bytes) -> Answered {
+    resource.answer(&caller, |services| {
+        let (precondition, body) = (caller.if_match()?, read_json(&body)?);
         let read = |_: &ETag, held: &Changeable| wire::read_patch(&body, held);
         let (etag, state) = services.put_instance(&precondition, read)?;
-        Ok(ok(&described(&services, &resource, &etag, &state)))
+        Ok(ok(&described(services, &resource, &etag, &state)))
     })
 }

@@ -4,15 +4,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::post;
 
 use super::hub::HubResource;
-use super::{Resource, Shared, ok, require_bearer};
+use super::{Caller, Resource, ok};
 use crate::error::ServiceError;
-use crate::http::answer::{Answered, Api, Refusal};
+use crate::http::answer::Answered;
 use crate::policy::Policies;
 use crate::service::Services;
 use crate::wire::management::instance as wire;
@@ -30,25 +29,14 @@ pub(super) fn routes() -> Router<Arc<Services>> {
         .route(&format!("{hub}/iothubkeys/{{name}}/listkeys"), post(of_hub))
 }
 
-async fn of_dps(
-    State(services): Shared,
-    Path(resource): Path<Resource>,
-    headers: HeaderMap,
-) -> Answered {
-    resource.answer(&services, &headers, || {
+async fn of_dps(caller: Caller, Path(resource): Path<Resource>) -> Answered {
+    resource.answer(&caller, |services| {
         keys(&services.dps_policy, &resource.name)
     })
 }
 
-async fn of_hub(
-    State(services): Shared,
-    Path(resource): Path<HubResource>,
-    headers: HeaderMap,
-) -> Answered {
-    require_bearer(&headers)
-        .and_then(|()| resource.find(&services))
-        .and_then(|hub| keys(&hub.policy, &resource.name))
-        .map_err(Refusal::new(Api::Management, &services))
+async fn of_hub(caller: Caller, Path(resource): Path<HubResource>) -> Answered {
+    caller.answer(|services| keys(&resource.find(services)?.policy, &resource.name))
 }
 
 /// The keys of the policy of that name; of all policies, where the address names none.

@@ -66,13 +66,21 @@ pub(crate) fn key_list(policies: &[Policy]) -> Value {
 /// The members of `properties` that a PUT may change.
 const CHANGEABLE: [&str; 3] = ["allocationPolicy", "authorizationPolicies", "iotHubs"];
 
-/// Reads the body of a PUT: what it is to be from what it is. A member that is not sent stays.
+/// The members that a PUT must send.
+const REQUIRED: [&str; 3] = ["location", "sku", "properties"];
+
+/// Reads the body of a PUT: what it is to be from what it is. A member that is not sent, and need
+/// not be, stays.
 pub(crate) fn read(
     body: &Value,
     shown: &Value,
     held: &Changeable,
     hubs: &[Arc<Hub>],
 ) -> Result<Changeable, ServiceError> {
+    let root = Reader::root(body)?;
+    if let Some(missing) = REQUIRED.iter().find(|name| body[**name].is_null()) {
+        return Err(root.wrong(missing, "required"));
+    }
     check_unchanged(body, shown)?;
     let properties = Reader::root(body)?.object("properties")?;
     Ok(Changeable {
