@@ -43,7 +43,7 @@ async fn a_device_registers_over_https_with_its_certificate() {
     let path = format!("/{SCOPE}/registrations/dev-1/operations/{operation}");
     assert_eq!(
         begun.header("location"),
-        Some(&*format!("https://{DPS}{path}"))
+        Some(&*format!("https://{DPS}{path}?api-version=2019-03-31"))
     );
 
     let poll = device_request("GET", SCOPE, "dev-1", &format!("/operations/{operation}"));

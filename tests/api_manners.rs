@@ -96,6 +96,17 @@ async fn a_known_path_says_which_methods_it_has() {
         assert!(answer.text("message").contains("id"), "{answer:?}");
         assert!(answer.header("allow").is_some(), "{answer:?}");
     }
+    // An empty id in the middle of a path.
+    for (method, path) in [
+        ("POST", "/enrollments//attestationmechanism"),
+        ("POST", "/registrations//query"),
+        ("PUT", "/0ne00000001/registrations//register"),
+    ] {
+        let answer = connection
+            .ask(&request(&lab, method, &format!("{path}?{VERSION}")))
+            .await;
+        assert_dps_error(&answer, 405_000);
+    }
     // A path that nobody knows is another matter.
     let unknown = request(&lab, "GET", &format!("/enrollments/x/y/z?{VERSION}"));
     assert_dps_error(&connection.ask(&unknown).await, 501_000);

@@ -52,7 +52,7 @@ async fn register(
     let mut response = respond(dps::beginning(&beginning, &tracking_id, now));
     if let Beginning::Assigning(begun) = beginning {
         let location = format!(
-            "https://{}/{id_scope}/registrations/{id}/operations/{}",
+            "https://{}/{id_scope}/registrations/{id}/operations/{}?api-version={version}",
             host(&headers),
             begun.operation_id
         );

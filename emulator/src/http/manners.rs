@@ -69,6 +69,9 @@ async fn check(
 }
 
 fn judge(request: &Request<Body>) -> Result<ApiVersion, ServiceError> {
+    if request.uri().path().contains("//") {
+        return Err(without_id(request));
+    }
     // The whole body has been taken in, so its length is known.
     if request.body().size_hint().lower() > DPS_MESSAGE_BYTES_MAX as u64 {
         let text = format!("The body is longer than {DPS_MESSAGE_BYTES_MAX} bytes.");
@@ -105,8 +108,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// A known path and another method; who calls without an id ends here too. The methods that are
 /// allowed stand in the header.
 async fn not_allowed(State(services): State<Arc<Services>>, request: Request<Body>) -> Response {
+    let error = without_id(&request);
+    Refusal::new(Api::Dps, &services)(error).into_response()
+}
+
+/// R-F8: what is asked with an empty id, or without one, is no method of the path.
+fn without_id(request: &Request<Body>) -> ServiceError {
     let (method, path) = (request.method(), request.uri().path());
     let text = format!("{method} is not a method of {path}; an id may be missing");
-    let error = ServiceError::new(405_000, "MethodNotAllowed", "R-F8", text);
-    Refusal::new(Api::Dps, &services)(error).into_response()
+    ServiceError::new(405_000, "MethodNotAllowed", "R-F8", text)
 }

@@ -91,12 +91,12 @@ fn present<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 fn item_count(text: &str) -> Result<usize, ServiceError> {
-    match text.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(ServiceError::invalid(format!(
-            "{ITEM_COUNT}: expected a whole number from 1"
-        ))),
-    }
+    let count = text.parse::<i32>().ok().filter(|count| *count > 0);
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| {
+        let expected = format!("expected a whole number from 1 to {}", i32::MAX);
+        ServiceError::invalid(format!("{ITEM_COUNT}: {expected}"))
+    })
 }
 
 fn foreign_token() -> ServiceError {

@@ -53,7 +53,9 @@ class Device:
         assert int(answer.headers["retry-after"][0]) >= 0
         status = answer.json()
         assert status["status"] == "assigning"
-        assert answer.headers["location"][0].endswith(f"/operations/{status['operationId']}")
+        assert answer.headers["location"][0].endswith(
+            f"/operations/{status['operationId']}?api-version={VERSION}"
+        )
         return answer
 
     def assigned(self) -> Any:
