@@ -146,3 +146,19 @@ async fn what_is_not_emulated_is_said_to_be_so_with_501() {
         assert!(message.contains(path.trim_end_matches('/')), "{answer:?}");
     }
 }
+
+/// R-F10: a hub asks for a version of its API; older ones than those of DPS will do.
+#[tokio::test(start_paused = true)]
+async fn a_hub_asks_which_version_is_meant() {
+    let lab = Lab::start();
+    let ask = async |query: &str| {
+        let mut request = lab.hub_request("GET", "");
+        request.path = format!("/statistics/devices{query}");
+        lab.ask(&request, None).await
+    };
+    assert_eq!(ask("?api-version=2016-11-14").await.status, 200);
+    for query in ["", "?api-version=AAA", "?api-version=2015-08-15"] {
+        let refused = ask(query).await;
+        assert_hub_error(&refused, 400, "InvalidProtocolVersion");
+    }
+}

@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue, VARY};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use linarite_core::id::{DeviceId, ETag, IdentityId, ModuleId};
 
 use super::answer::{Answered, Api, REQUEST_ID, Refusal, header, host};
@@ -23,6 +23,7 @@ use crate::error::ServiceError;
 use crate::policy::Right;
 use crate::service::Services;
 use crate::service::hub::Hub;
+use crate::wire::version::ApiVersion;
 
 pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
     Router::new()
@@ -34,10 +35,13 @@ pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
         .route_layer(from_fn_with_state(Arc::clone(services), mark))
 }
 
-/// Gives every answer what Azure's have (ENDPOINTS 1): an id to ask support about, and the word
+/// Asks for the version of the API, and gives every answer what Azure's have (ENDPOINTS 1): an id to ask support about, and the word
 /// that it depends on who asks.
 async fn mark(State(services): Shared, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = match ApiVersion::of_hub_query(request.uri().query()) {
+        Ok(_) => next.run(request).await,
+        Err(error) => Refusal::new(Api::Hub, &services)(error).into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     if !headers.contains_key(REQUEST_ID)

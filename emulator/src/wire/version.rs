@@ -16,8 +16,11 @@ pub(crate) struct ApiVersion {
 }
 
 impl ApiVersion {
-    /// The oldest that is served.
+    /// The oldest of DPS and the management API that is served.
     const OLDEST: Self = Self::of(date!(2018 - 04 - 01));
+
+    /// The oldest of hubs that is served.
+    const OLDEST_OF_HUBS: Self = Self::of(date!(2016 - 02 - 03));
 
     /// The one with allocation and reprovisioning policies.
     pub(super) const POLICIES: Self = Self {
@@ -41,6 +44,10 @@ impl ApiVersion {
     /// Reads `YYYY-MM-DD` or `YYYY-MM-DD-preview`. Any date from the oldest version on will do:
     /// an answer has the shape of the newest known version at or below it.
     pub(crate) fn parse(text: &str) -> Result<Self, ServiceError> {
+        Self::parse_since(Self::OLDEST, text)
+    }
+
+    fn parse_since(oldest: Self, text: &str) -> Result<Self, ServiceError> {
         let (day, stable) = match text.strip_suffix("-preview") {
             Some(day) => (day, false),
             None => (text, true),
@@ -49,17 +56,30 @@ impl ApiVersion {
         let plain = day.len() == "2018-04-01".len() && day.is_ascii();
         let date = Date::parse(day, format).ok().filter(|_| plain);
         date.map(|date| Self { date, stable })
-            .filter(|version| *version >= Self::OLDEST)
+            .filter(|version| *version >= oldest)
             .ok_or_else(|| {
                 ServiceError::invalid(format!(
-                    "api-version: expected YYYY-MM-DD or YYYY-MM-DD-preview, from {} on",
-                    Self::OLDEST
+                    "api-version: expected YYYY-MM-DD or YYYY-MM-DD-preview, from {oldest} on"
                 ))
             })
     }
 
     /// The version that the query of a request names.
     pub(crate) fn of_query(query: Option<&str>) -> Result<Self, ServiceError> {
+        Self::of_query_since(Self::OLDEST, query)
+    }
+
+    /// The same in a request to a hub, whose APIs are older.
+    ///
+    /// # Errors
+    /// 400001 `InvalidProtocolVersion`, as seen of Azure's hubs where it is missing.
+    pub(crate) fn of_hub_query(query: Option<&str>) -> Result<Self, ServiceError> {
+        Self::of_query_since(Self::OLDEST_OF_HUBS, query).map_err(|error| {
+            ServiceError::new(400_001, "InvalidProtocolVersion", "R-F10", error.message)
+        })
+    }
+
+    fn of_query_since(oldest: Self, query: Option<&str>) -> Result<Self, ServiceError> {
         let pairs = query.unwrap_or_default().split('&');
         let mut named = pairs
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -68,7 +88,7 @@ impl ApiVersion {
             let text = "api-version: required in the query, such as 2021-10-01";
             return Err(ServiceError::invalid(text));
         };
-        Self::parse(&percent_decode_str(text).decode_utf8_lossy())
+        Self::parse_since(oldest, &percent_decode_str(text).decode_utf8_lossy())
     }
 }
 
@@ -112,6 +132,25 @@ mod tests {
         }
         let sorted = ["2018-09-01-preview", "2018-09-01", "2019-03-31"].map(ApiVersion::parse);
         assert!(sorted.map(Result::unwrap).is_sorted());
+    }
+
+    /// R-F10.
+    #[test]
+    fn hubs_take_older_versions_and_say_so_by_another_number() {
+        let version = ApiVersion::of_hub_query(Some("api-version=2016-11-14")).unwrap();
+        assert_eq!(version.to_string(), "2016-11-14");
+        for query in [
+            None,
+            Some("api-version=AAA"),
+            Some("api-version=2015-08-15"),
+        ] {
+            let error = ApiVersion::of_hub_query(query).unwrap_err();
+            assert_eq!(
+                (error.code, error.name),
+                (400_001, "InvalidProtocolVersion")
+            );
+            assert!(error.message.starts_with("api-version: "), "{query:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,10 @@ is here and answers anything else.
 """
 
 _NETWORK = "private endpoints; a test double has no virtual network"
+_CONFIGURATIONS = "there are no configurations and no IoT Edge deployments"
+_STORAGE = "registries are not moved through storage accounts"
+_DIGITAL_TWIN = "there is no digital twin API; use the device twin"
+_COMMANDS = "there are no cloud-to-device messages over HTTP"
 
 # Operations as a whole.
 NOT_EMULATED: dict[str, str] = {
@@ -15,6 +19,24 @@ NOT_EMULATED: dict[str, str] = {
     "IotDpsResource_GetPrivateLinkResources": _NETWORK,
     "IotDpsResource_ListPrivateEndpointConnections": _NETWORK,
     "IotDpsResource_ListPrivateLinkResources": _NETWORK,
+    "Configuration_ApplyOnEdgeDevice": _CONFIGURATIONS,
+    "Configuration_CreateOrUpdate": _CONFIGURATIONS,
+    "Configuration_Delete": _CONFIGURATIONS,
+    "Configuration_Get": _CONFIGURATIONS,
+    "Configuration_GetConfigurations": _CONFIGURATIONS,
+    "Configuration_TestQueries": _CONFIGURATIONS,
+    "Jobs_CancelImportExportJob": _STORAGE,
+    "Jobs_CreateImportExportJob": _STORAGE,
+    "Jobs_GetImportExportJob": _STORAGE,
+    "Jobs_GetImportExportJobs": _STORAGE,
+    "DigitalTwin_GetDigitalTwin": _DIGITAL_TWIN,
+    "DigitalTwin_InvokeComponentCommand": _DIGITAL_TWIN,
+    "DigitalTwin_InvokeRootLevelCommand": _DIGITAL_TWIN,
+    "DigitalTwin_UpdateDigitalTwin": _DIGITAL_TWIN,
+    "CloudToDeviceMessages_AbandonFeedbackNotification": _COMMANDS,
+    "CloudToDeviceMessages_CompleteFeedbackNotification": _COMMANDS,
+    "CloudToDeviceMessages_PurgeCloudToDeviceMessageQueue": _COMMANDS,
+    "CloudToDeviceMessages_ReceiveFeedbackNotification": _COMMANDS,
 }
 
 # What emulated operations refuse: words of the refusal, and the reason.

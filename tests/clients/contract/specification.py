@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,27 @@ RFC_1123 = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\
 RFC_3339 = r"^(0001-01-01T00:00:00|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))$"
 
 Schema = dict[str, Any]
+_SAYS_MEMBERS = {"properties", "additionalProperties", "allOf"}
 
 
-def load(name: str, version: str, errors: Schema | None = None) -> Any:
+def load(
+    name: str,
+    version: str,
+    errors: Schema | None = None,
+    amend: Callable[[Schema], None] = lambda _: None,
+) -> Any:
     """The repaired file as a schema that makes requests and judges answers.
 
-    `errors` is the error answer of an API whose file has none.
+    `errors` is the error answer of an API whose file has none; `amend` repairs what is wrong in
+    this file alone.
     """
     specification = json.loads((FOLDER / f"{name}.json").read_text())
+    amend(specification)
     # The base URL is known at run time only. Tokens are ours to add: made up ones would only ever
     # be refused, and the tests of rights have their own.
     for member in ("host", "security", "securityDefinitions"):
         specification.pop(member, None)
+    _free(specification)
     definitions = specification["definitions"]
     for name, definition in list(definitions.items()):
         definitions[ANSWER + name] = _as_answer(definition, definitions)
@@ -68,6 +78,19 @@ def operation_ids(name: str) -> list[str]:
     return [operation["operationId"] for operation in _operations(specification)]
 
 
+def _free(schema: Any) -> None:
+    """An object without a word about its members is any JSON to the generators of clients."""
+    if isinstance(schema, list):
+        for item in schema:
+            _free(item)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "object" and not schema.keys() & _SAYS_MEMBERS:
+        del schema["type"]
+    for value in schema.values():
+        _free(value)
+
+
 def _operations(specification: Schema) -> list[Schema]:
     return [
         operation
@@ -97,15 +120,12 @@ def _as_answer(schema: Schema, definitions: Schema) -> Schema:
     - Nearly every member is optional, so an answer with a misspelled member would pass; a member
       that no client knows is of no use either. So what declares members is closed.
     - `allOf` must be dissolved first, or each part would refuse the members of the others.
-    - An object without a word about its members is any JSON to the generators of clients.
     - Formats are annotations only; for dates, clients need the exact spelling.
     - Rights are a list in one string, as the generated clients say and the file does not.
     """
     if "$ref" in schema:
         return {"$ref": schema["$ref"].replace("#/definitions/", f"#/definitions/{ANSWER}")}
     schema = copy.deepcopy(schema)
-    if schema.get("type") == "object" and not schema.keys() & {"properties", "additionalProperties"}:
-        del schema["type"]
     for part in schema.pop("allOf", []):
         whole = definitions[part["$ref"].removeprefix("#/definitions/")]
         schema["properties"] = {**whole.get("properties", {}), **schema.get("properties", {})}
