@@ -1,5 +1,7 @@
 //! Many devices moved by one job, and what is told of it (R-G34, R-G35).
 
+use linarite_core::secret::SymmetricKey;
+
 use super::*;
 
 /// How many devices the fleets below have.
@@ -75,6 +77,76 @@ async fn a_roll_by_job_keeps_the_pace_of_its_tier() {
 async fn a_roll_by_job_without_a_tier_takes_no_time() {
     let took = reprovision_all(Lab::start()).await;
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+/// How many devices the largest fleet has.
+const LARGE: usize = 5_000;
+
+/// A fleet of devices with keys, each of which answers one `reprovision` and stays.
+async fn connected(lab: &Arc<Lab>) -> JoinSet<Mqtt> {
+    let key = SymmetricKey::from_bytes(&[7; 64]).unwrap().to_base64();
+    let authentication = json!({ "type": "sas", "symmetricKey": { "primaryKey": key,
+        "secondaryKey": key } });
+    let name = |number: usize| format!("dev-{number:04}");
+    let mut connection = lab.connection(None).await;
+    for first in (0..LARGE).step_by(100) {
+        let items = (first..first + 100).map(|number| {
+            json!({ "id": name(number), "importMode": "create", "authentication": authentication })
+        });
+        let request = lab
+            .hub_request("POST", "/devices")
+            .json(Value::from_iter(items));
+        let answer = connection.ask(&request).await;
+        assert_eq!(answer.body["isSuccessful"], true, "{answer:?}");
+    }
+    let identity = json!({ "authentication": authentication });
+    let mut fleet = JoinSet::new();
+    for number in 0..LARGE {
+        let mut session = lab.sas_session(&name(number), &identity).await;
+        session.subscribe(METHODS).await;
+        fleet.spawn(async move {
+            let said = format!(r#"{{"number":{number}}}"#);
+            let (called, payload) = answer(&mut session, 202, &said).await;
+            assert_eq!((&*called, &payload["force"]), ("reprovision", &json!(true)));
+            session
+        });
+    }
+    fleet
+}
+
+/// R-G24, R-G33, R-G35, J13: five thousand devices at once, each with a result of its own, at the
+/// pace of a tier and without one.
+#[tokio::test(start_paused = true)]
+async fn a_job_calls_five_thousand_devices() {
+    let paced = Duration::from_millis((LARGE as u64 - 1) * 100);
+    for (edition, least) in [(Some(Edition::S1), paced), (None, Duration::ZERO)] {
+        let lab = Arc::new(Lab::with(|config| {
+            if let Some(edition) = edition {
+                tier(edition)(config);
+            }
+        }));
+        let mut fleet = connected(&lab).await;
+        let mut body = method_job("reprovision", "*");
+        body["cloudToDeviceMethod"]["payload"] = json!({ "force": true });
+        assert_eq!(lab.put_job("roll", body).await.status, 200);
+        let job = lab.ended("roll").await;
+        assert_eq!(job["deviceJobStatistics"]["succeededCount"], LARGE, "{job}");
+        let took = lab.duration("roll");
+        let longest = least + Duration::from_secs(1);
+        assert!((least..longest).contains(&took), "{edition:?}: {took:?}");
+        let mut sessions = Vec::new();
+        while let Some(session) = fleet.join_next().await {
+            sessions.push(session.unwrap());
+        }
+        let results = "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'roll'";
+        let (outcomes, _) = lab.find(results, 1000).await;
+        assert_eq!(outcomes.len(), LARGE);
+        for (number, outcome) in outcomes.iter().enumerate() {
+            assert_eq!(outcome["deviceId"], format!("dev-{number:04}"));
+            let response = json!({ "status": 202, "payload": { "number": number } });
+            assert_eq!(outcome["outcome"]["deviceMethodResponse"], response);
+        }
+    }
 }
 
 /// Its progress is told once in a second, in numbers that only grow.
