@@ -15,18 +15,15 @@
 mod common;
 
 use std::alloc::System;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use linarite::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
+use linarite::endpoint::Connector;
 use linarite::tls::Client;
+use linarite_emulator::tls;
 use linarite_emulator::tls::server_identity::ServerIdentity;
-use linarite_emulator::{Config, Emulator, tls};
-use linarite_env::{Clock, Env};
+use linarite_env::Clock;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -36,31 +33,31 @@ use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
 
 use common::client::{Line, register};
+use common::process::{self, Server};
 use common::ratio::{self, filter, thorough};
 use common::stage::{self, DPS, HUB, ISSUER};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The argument that makes this program the server.
-const SERVE: &str = "--serve";
-
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     // As many as there may be; a shortage shows as a refused connection.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    match arguments.iter().position(|argument| argument == SERVE) {
-        Some(place) => match arguments.get(place + 1).map(String::as_str) {
-            Some("emulator") => runtime.block_on(serve_emulator()),
-            _ => runtime.block_on(serve_bare()),
-        },
+    match process::wanted().as_deref() {
+        Some("emulator") => runtime.block_on(serve_emulator()),
+        Some(_) => runtime.block_on(serve_bare()),
         // Asked what tests there are, or for another question: none by that name.
         None if arguments.iter().any(|argument| argument == "--list") => Ok(()),
         None if filter().is_some_and(|wanted| !"memory".contains(&wanted)) => Ok(()),
         None => {
             let mut lines = Vec::new();
-            let counts: &[usize] = if thorough() { &[1000, 4000] } else { &[8] };
+            let counts: &[usize] = if thorough() {
+                &[1000, 4000, 10_000]
+            } else {
+                &[8]
+            };
             for &count in counts {
                 lines.extend(runtime.block_on(Box::pin(measure(count)))?);
             }
@@ -72,21 +69,15 @@ fn main() -> anyhow::Result<()> {
 
 // === the serving process ===
 
+/// Bytes on the heap of this process.
+fn heap_bytes() -> Value {
+    let stats = ALLOCATOR.stats();
+    json!(stats.bytes_allocated - stats.bytes_deallocated)
+}
+
 async fn serve_emulator() -> anyhow::Result<()> {
-    let mut config = Config::local(DPS, &[HUB.to_owned()])?;
-    config.assignment_latency = Duration::ZERO;
-    let emulator = Emulator::new(config, Env::new(Clock::system(), 1))?;
-    let addresses = emulator.listen().await?;
-    serve(&json!({
-        "mqtt": addresses.mqtt.to_string(),
-        "https": addresses.https.to_string(),
-        "ca": emulator.ca_der(),
-        "id_scope": emulator.config().dps.id_scope.as_str(),
-        "dps": emulator.dps_connection_string(),
-        "dps_name": emulator.config().dps.name,
-        "hubs": emulator.hub_connection_strings(),
-    }))
-    .await
+    let (_emulator, announcement) = process::emulator().await?;
+    process::serve(&announcement, heap_bytes).await
 }
 
 async fn serve_bare() -> anyhow::Result<()> {
@@ -113,101 +104,24 @@ async fn serve_bare() -> anyhow::Result<()> {
         .last()
         .context("the server has no CA")?
         .to_vec();
-    serve(&json!({ "mqtt": address, "https": address, "ca": ca })).await
-}
-
-/// Says where the server is, then answers each line with the bytes on the heap.
-async fn serve(announcement: &Value) -> anyhow::Result<()> {
-    say(announcement)?;
-    let asked = tokio::task::spawn_blocking(|| {
-        for line in std::io::stdin().lines() {
-            line?;
-            let stats = ALLOCATOR.stats();
-            say(&json!(stats.bytes_allocated - stats.bytes_deallocated))?;
-        }
-        anyhow::Ok(())
-    });
-    asked.await?
-}
-
-fn say(value: &Value) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}")?;
-    Ok(out.flush()?)
-}
-
-/// A server in a process of its own; ended when dropped.
-struct Server {
-    child: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    announcement: Value,
-}
-
-impl Server {
-    fn start(kind: &str) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([SERVE, kind])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let questions = child.stdin.take().context("no pipe to the server")?;
-        let answers = child.stdout.take().context("no pipe from the server")?;
-        let announcement = Value::Null;
-        let mut server = Self {
-            child,
-            questions,
-            answers: BufReader::new(answers),
-            announcement,
-        };
-        server.announcement = server.answer()?;
-        Ok(server)
-    }
-
-    fn answer(&mut self) -> anyhow::Result<Value> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        Ok(serde_json::from_str(&line)?)
-    }
-
-    /// Bytes on its heap, once they stay the same for a while.
-    async fn heap(&mut self) -> anyhow::Result<f64> {
-        let mut last = None;
-        for _ in 0..200 {
-            writeln!(self.questions)?;
-            let bytes = self.answer()?.as_f64().context("not a number")?;
-            if last.replace(bytes) == Some(bytes) {
-                return Ok(bytes);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        bail!("the server's heap does not come to rest")
-    }
-
-    fn text(&self, name: &str) -> anyhow::Result<String> {
-        let text = self.announcement[name].as_str();
-        Ok(text
-            .with_context(|| format!("the server did not say its {name}"))?
-            .to_owned())
-    }
-
-    fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
-        Ok(self.text(name)?.parse()?)
-    }
-
-    fn ca(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(serde_json::from_value(self.announcement["ca"].clone())?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let announcement = json!({ "mqtt": address, "https": address, "ca": ca });
+    process::serve(&announcement, heap_bytes).await
 }
 
 // === the measuring process ===
+
+/// Bytes on the server's heap, once they stay the same for a while.
+async fn heap(server: &mut Server) -> anyhow::Result<f64> {
+    let mut last = None;
+    for _ in 0..200 {
+        let bytes = server.ask()?.as_f64().context("not a number")?;
+        if last.replace(bytes) == Some(bytes) {
+            return Ok(bytes);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("the server's heap does not come to rest")
+}
 
 async fn measure(count: usize) -> anyhow::Result<Vec<ratio::Line>> {
     let bare = measure_bare(count).await?;
@@ -222,6 +136,10 @@ async fn measure(count: usize) -> anyhow::Result<Vec<ratio::Line>> {
         reach,
     };
     let (connection, whole) = match count {
+        10_000 => (
+            "idle connection, of 10,000",
+            "the same with the device's records",
+        ),
         4000 => (
             "idle connection, of 4,000",
             "the same with the device's records",
@@ -255,10 +173,10 @@ async fn measure_bare(count: usize) -> anyhow::Result<f64> {
         stream.read_u8().await?;
         open.push(stream);
         if number == 0 {
-            before = server.heap().await?;
+            before = heap(&mut server).await?;
         }
     }
-    Ok(each(server.heap().await? - before, count))
+    Ok(each(heap(&mut server).await? - before, count))
 }
 
 /// Bytes for each device.
@@ -271,16 +189,7 @@ async fn measure_emulator(count: usize) -> anyhow::Result<Memory> {
     let mut server = Server::start("emulator")?;
     let clock = Clock::system();
     let pki = stage::authorities()?;
-    let services = Services {
-        dps_host: DPS.to_owned(),
-        id_scope: server.text("id_scope")?,
-        dps_connection_string: server.text("dps")?,
-        dps_name: server.text("dps_name")?,
-        hubs: serde_json::from_value(server.announcement["hubs"].clone())?,
-        ca_der: server.ca()?,
-    };
-    let (mqtt, https) = (server.address("mqtt")?, server.address("https")?);
-    let connector: Arc<dyn Connector> = Arc::new(Sockets { mqtt, https });
+    let (services, connector) = server.services()?;
     stage::enroll_group(&services, Arc::clone(&connector), &clock, &pki).await?;
     let client = Client::new(&services.ca_der, &clock)?;
     let dps = (DPS, services.id_scope.as_str());
@@ -296,16 +205,16 @@ async fn measure_emulator(count: usize) -> anyhow::Result<Memory> {
         register(&connector, &tls, dps, &id).await?;
         if number == 0 {
             open.push(enter(&*connector, &tls, &id).await?);
-            empty = server.heap().await?;
+            empty = heap(&mut server).await?;
         } else {
             devices.push((id, tls));
         }
     }
-    let registered = server.heap().await?;
+    let registered = heap(&mut server).await?;
     for (id, tls) in &devices {
         open.push(enter(&*connector, tls, id).await?);
     }
-    let connected = server.heap().await?;
+    let connected = heap(&mut server).await?;
     Ok(Memory {
         connection: each(connected - registered, count),
         records: each(registered - empty, count),
@@ -330,24 +239,4 @@ fn name(number: usize) -> String {
 #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
 fn each(bytes: f64, count: usize) -> f64 {
     bytes / count as f64
-}
-
-/// Connects to the serving process, whatever the host is called.
-struct Sockets {
-    mqtt: SocketAddr,
-    https: SocketAddr,
-}
-
-impl Connector for Sockets {
-    fn connect<'a>(&'a self, _host: &'a str, port: Port) -> Connecting<'a> {
-        let address = match port {
-            Port::Mqtt => self.mqtt,
-            Port::Https => self.https,
-        };
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as BoxedStream)
-        })
-    }
 }

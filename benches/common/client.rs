@@ -2,6 +2,7 @@
 //!
 //! TLS and packets are the simulator's own; what is left out is deciding when to do what.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -13,7 +14,7 @@ use linarite::wire::{
     hub,
 };
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -21,8 +22,8 @@ use tokio_rustls::client::TlsStream;
 const KEEP_ALIVE: u16 = 1140;
 
 /// An open connection that speaks MQTT.
-pub(crate) struct Line {
-    stream: TlsStream<BoxedStream>,
+pub(crate) struct Line<S = TlsStream<BoxedStream>> {
+    stream: S,
     incoming: BytesMut,
 }
 
@@ -36,18 +37,27 @@ impl Line {
         let stream = connector.connect(host, Port::Mqtt).await?;
         let name = ServerName::try_from(host.to_owned())?;
         let stream = tls.connect(name, stream).await?;
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    /// Speaks MQTT over `stream`.
+    pub(crate) fn over(stream: S) -> Self {
         let incoming = BytesMut::new();
-        Ok(Self { stream, incoming })
+        Self { stream, incoming }
     }
 
-    async fn send(&mut self, packet: &Packet) -> anyhow::Result<()> {
+    /// Sends one packet.
+    pub(crate) async fn send(&mut self, packet: &Packet) -> anyhow::Result<()> {
         let mut bytes = BytesMut::with_capacity(packet.size());
         packet.write(&mut bytes, PACKET_MAX)?;
         self.stream.write_all(&bytes).await?;
         Ok(self.stream.flush().await?)
     }
 
-    async fn receive(&mut self) -> anyhow::Result<Packet> {
+    /// The next packet.
+    pub(crate) async fn receive(&mut self) -> anyhow::Result<Packet> {
         loop {
             if !self.incoming.is_empty()
                 && let Ok(packet) = Packet::read(&mut self.incoming, PACKET_MAX)
@@ -119,6 +129,20 @@ impl Line {
                 return Ok(());
             }
         }
+    }
+
+    /// Sends several messages at QoS 1 in one go, then waits for all their PUBACKs.
+    pub(crate) async fn burst(&mut self, id: &str, sequences: Range<u32>) -> anyhow::Result<()> {
+        let mut bytes = BytesMut::new();
+        for sequence in sequences.clone() {
+            hub::telemetry_packet(id, sequence, false).write(&mut bytes, PACKET_MAX)?;
+        }
+        self.stream.write_all(&bytes).await?;
+        self.stream.flush().await?;
+        for _ in sequences {
+            while !matches!(self.receive().await?, Packet::PubAck(_)) {}
+        }
+        Ok(())
     }
 
     /// Says good-bye and waits until the service has closed its end.

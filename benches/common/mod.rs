@@ -3,9 +3,10 @@
 // Each binary uses its own part of these modules.
 #![allow(
     dead_code,
-    reason = "compiled into two binaries, neither of which uses all of it"
+    reason = "compiled into several binaries, none of which uses all of it"
 )]
 
 pub(crate) mod client;
+pub(crate) mod process;
 pub(crate) mod ratio;
 pub(crate) mod stage;

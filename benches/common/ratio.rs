@@ -69,25 +69,37 @@ impl Samples {
         (name, yardstick): (&'static str, usize),
         reach: Option<f64>,
     ) -> Line {
-        let rounds = self.0[ours].iter().zip(&self.0[yardstick]);
-        let ratios: Vec<f64> = rounds.map(|(ours, yardstick)| ours / yardstick).collect();
-        Line {
-            figure,
-            yardstick: name,
-            ours: micros(quantile(&self.0[ours], 0.5)),
-            theirs: micros(quantile(&self.0[yardstick], 0.5)),
-            ratio: quantile(&ratios, 0.5),
-            spread: Some((quantile(&ratios, 0.25), quantile(&ratios, 0.75))),
-            reach,
-        }
+        compare(figure, &self.0[ours], (name, &self.0[yardstick]), reach)
     }
 }
 
-fn micros(seconds: f64) -> String {
+/// The line of a figure: seconds of `ours` beside those of the yardstick, round by round.
+pub(crate) fn compare(
+    figure: &'static str,
+    ours: &[f64],
+    (name, yardstick): (&'static str, &[f64]),
+    reach: Option<f64>,
+) -> Line {
+    let rounds = ours.iter().zip(yardstick);
+    let ratios: Vec<f64> = rounds.map(|(ours, yardstick)| ours / yardstick).collect();
+    Line {
+        figure,
+        yardstick: name,
+        ours: micros(quantile(ours, 0.5)),
+        theirs: micros(quantile(yardstick, 0.5)),
+        ratio: quantile(&ratios, 0.5),
+        spread: Some((quantile(&ratios, 0.25), quantile(&ratios, 0.75))),
+        reach,
+    }
+}
+
+/// Seconds as text.
+pub(crate) fn micros(seconds: f64) -> String {
     format!("{:.2} µs", seconds * 1e6)
 }
 
-fn quantile(values: &[f64], at: f64) -> f64 {
+/// The value below which a share of `values` lies.
+pub(crate) fn quantile(values: &[f64], at: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[expect(
@@ -131,8 +143,8 @@ pub(crate) fn print(lines: &[Line]) {
             .spread
             .map(|(low, high)| format!("{low:.3} – {high:.3}"));
         let reach = line.reach.map(|reach| match line.ratio <= reach {
-            true => format!("≤ {reach}, met"),
-            false => format!("≤ {reach}, MISSED"),
+            true => format!("≤ {reach:.2}, met"),
+            false => format!("≤ {reach:.2}, MISSED"),
         });
         println!(
             "{:<44} {:<36} {:>12} {:>12} {:>7.3}  {:<15} {}",
