@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::events::HubEvents;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
@@ -25,7 +26,7 @@ use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
 use crate::tls::server_identity::ServerIdentity;
 use crate::ws::WebSocket;
-use crate::{http, mqtt, tls};
+use crate::{http, listener, mqtt, tls};
 
 /// Which protocol is spoken behind TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,22 +282,11 @@ impl Emulator {
             https: https.local_addr().map_err(bind_error)?,
             admin: admin.local_addr().map_err(bind_error)?,
         };
-        let admin_routes = crate::admin::router(Arc::clone(&self.ca_pem));
-        let cancelled = self.services.cancel.clone().cancelled_owned();
-        self.services.tasks.spawn(async move {
-            let served = axum::serve(admin, admin_routes)
-                .with_graceful_shutdown(cancelled)
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the admin listener ended");
-            }
-        });
-        self.services
-            .tasks
-            .spawn(self.clone().accept_all(mqtt, Door::Mqtt));
-        self.services
-            .tasks
-            .spawn(self.clone().accept_all(https, Door::Https));
+        let room = (Arc::clone(&self.room), CONNECTIONS_MAX);
+        let served = Admin::new(&self.services, Arc::clone(&self.ca_pem), room);
+        self.services.tasks.spawn(served.serve(admin));
+        self.serve_each(mqtt, Door::Mqtt);
+        self.serve_each(https, Door::Https);
         Ok(addresses)
     }
 
@@ -310,30 +300,12 @@ impl Emulator {
         })
     }
 
-    /// Accepts and spawns, nothing else. An error of the system (no descriptors left) is waited
-    /// out for 10 ms, doubling to 1 s.
-    async fn accept_all(self, listener: TcpListener, door: Door) {
-        let mut pause = Duration::from_millis(10);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.services.cancel.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    pause = Duration::from_millis(10);
-                    // Small packets in both directions; waiting to fill them only adds latency.
-                    let _ = stream.set_nodelay(true);
-                    self.accept(stream, door);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accepting failed");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
-            }
-        }
+    fn serve_each(&self, listener: TcpListener, door: Door) {
+        let (emulator, cancel) = (self.clone(), self.services.cancel.clone());
+        let serve = move |stream| emulator.accept(stream, door);
+        self.services
+            .tasks
+            .spawn(listener::accept(listener, cancel, serve));
     }
 
     /// Stops listening, ends every connection, and waits until their tasks are gone or `grace`

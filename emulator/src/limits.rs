@@ -118,6 +118,24 @@ pub const PARTITION_BYTES_MIN: u64 = MIB;
 /// Events a reader is given at once. Ours.
 pub const EVENT_BATCH_MAX: usize = 1000;
 
+/// Connections of the admin listener open at once. Ours.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Event streams of the admin listener open at once. Ours.
+pub const EVENT_STREAMS_MAX: usize = 64;
+
+/// Events of a hub one stream has in hand, so that a reader who stops keeps little alive. Ours.
+pub const STREAM_BATCH: usize = 16;
+
+/// Events of the emulator itself that are kept for who watches them. Ours; about 1 MB.
+pub const JOURNAL_EVENTS_MAX: usize = 4096;
+
+/// How often a stream with nothing to tell says that it is still there. Ours.
+pub const STREAM_SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// How long a connection of the admin listener has for its last words when all ends. Ours.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_millis(250);
+
 const MIB: u64 = 1024 * 1024;
 
 /// Hubs linked to a DPS instance (behaviour H.1).
