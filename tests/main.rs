@@ -3,7 +3,7 @@
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
 //! `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
-//! `mutated`, `resumption`), what those who watch see (`admin`), certificates of strangers
+//! `mutated`, `resumption`), what those who watch see (`admin`, `mirror`), certificates of strangers
 //! (`openssl`), the fleet (`scenarios`), the end (`shutdown`), what is emulated (`parity`), and the
 //! rules of the repository (`tidy`).
 //!
@@ -37,6 +37,7 @@ mod events;
 mod invariants;
 mod jobs;
 mod management;
+mod mirror;
 mod modules;
 mod query;
 mod removal;

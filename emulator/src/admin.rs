@@ -32,6 +32,7 @@ use crate::limits::{
     ADMIN_CONNECTIONS_MAX, CONNECT_TIMEOUT, EVENT_STREAMS_MAX, GOODBYE_TIMEOUT, WRITE_TIMEOUT,
 };
 use crate::listener;
+use crate::mqtt::mirror::Mirror;
 use crate::service::Services;
 use crate::store::journal::Journal;
 
@@ -44,6 +45,7 @@ pub(crate) struct Admin {
     counters: Counters,
     /// Connections of devices and back ends that may still come in, and how many may at all.
     room: (Arc<Semaphore>, usize),
+    mirror: Option<Arc<Mirror>>,
     /// Streams that may still begin.
     streams: Arc<Semaphore>,
     /// When it began; tells the ids of its events from those of an emulator before it.
@@ -56,6 +58,7 @@ impl Admin {
         services: &Arc<Services>,
         ca_pem: Arc<str>,
         room: (Arc<Semaphore>, usize),
+        mirror: Option<Arc<Mirror>>,
     ) -> Arc<Self> {
         let admin = Arc::new(Self {
             services: Arc::clone(services),
@@ -63,6 +66,7 @@ impl Admin {
             journal: Journal::default(),
             counters: Counters::new(services.hubs.iter().map(|hub| hub.name())),
             room,
+            mirror,
             streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
             began: services.env.clock.now_ms(),
         });

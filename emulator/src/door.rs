@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,6 +21,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::events::HubEvents;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::mqtt::mirror::Mirror;
 use crate::outgoing::{Dial, Poster, Sockets};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
@@ -70,6 +71,24 @@ pub struct Addresses {
     pub https: SocketAddr,
     /// The admin listener, plain HTTP.
     pub admin: SocketAddr,
+    /// The telemetry mirror, plain MQTT.
+    pub mirror: MirrorAddress,
+}
+
+/// Where the telemetry mirror is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorAddress {
+    /// Nowhere: the configuration has none.
+    Off,
+    /// Here.
+    At(SocketAddr),
+    /// Nowhere: its port could not be bound. All else is served.
+    NotBound {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        problem: io::ErrorKind,
+    },
 }
 
 /// A DPS with its hubs. Cheap to clone; clones are the same emulator.
@@ -81,6 +100,8 @@ pub struct Emulator {
     ca_pem: Arc<str>,
     ca_der: Arc<[u8]>,
     room: Arc<Semaphore>,
+    /// Set once it listens, if it has one.
+    mirror: Arc<OnceLock<Arc<Mirror>>>,
 }
 
 impl fmt::Debug for Emulator {
@@ -125,6 +146,7 @@ impl Emulator {
             ca_pem: identity.ca_pem.into(),
             ca_der,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            mirror: Arc::default(),
         })
     }
 
@@ -259,7 +281,7 @@ impl Emulator {
         }
     }
 
-    /// Binds the configured ports and serves what connects.
+    /// Binds the configured ports and serves what connects. Without the mirror's port it goes on.
     ///
     /// # Errors
     /// [`StartError::Bind`], naming address and port.
@@ -277,13 +299,16 @@ impl Emulator {
             port: 0,
             source,
         };
+        let mirror = self.listen_for_watchers().await;
         let addresses = Addresses {
             mqtt: mqtt.local_addr().map_err(bind_error)?,
             https: https.local_addr().map_err(bind_error)?,
             admin: admin.local_addr().map_err(bind_error)?,
+            mirror,
         };
         let room = (Arc::clone(&self.room), CONNECTIONS_MAX);
-        let served = Admin::new(&self.services, Arc::clone(&self.ca_pem), room);
+        let (ca_pem, mirror) = (Arc::clone(&self.ca_pem), self.mirror.get().cloned());
+        let served = Admin::new(&self.services, ca_pem, room, mirror);
         self.services.tasks.spawn(served.serve(admin));
         self.serve_each(mqtt, Door::Mqtt);
         self.serve_each(https, Door::Https);
@@ -298,6 +323,36 @@ impl Emulator {
             port,
             source,
         })
+    }
+
+    /// Opens the mirror. Nobody needs it to be served, so a port that is taken is no error.
+    async fn listen_for_watchers(&self) -> MirrorAddress {
+        let Some(port) = self.config().listen.mirror else {
+            return MirrorAddress::Off;
+        };
+        let bound = TcpListener::bind((self.config().listen.address, port)).await;
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        match bound {
+            Ok((address, listener)) => {
+                let mirror = self.mirror.get_or_init(|| Mirror::new(&self.services));
+                self.services
+                    .tasks
+                    .spawn(Arc::clone(mirror).serve(listener));
+                MirrorAddress::At(address)
+            }
+            Err(error) => {
+                tracing::warn!(port, %error, "there is no telemetry mirror");
+                let problem = error.kind();
+                MirrorAddress::NotBound { port, problem }
+            }
+        }
+    }
+
+    /// How many messages subscribers of the telemetry mirror were not told, because they or the
+    /// mirror were too slow.
+    #[must_use]
+    pub fn mirror_dropped(&self) -> u64 {
+        self.mirror.get().map_or(0, |mirror| mirror.dropped())
     }
 
     fn serve_each(&self, listener: TcpListener, door: Door) {

@@ -27,4 +27,4 @@ mod wire;
 mod ws;
 
 pub use config::Config;
-pub use door::{Addresses, Door, Emulator, StartError};
+pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};

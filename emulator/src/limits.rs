@@ -136,6 +136,36 @@ pub const STREAM_SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// How long a connection of the admin listener has for its last words when all ends. Ours.
 pub const GOODBYE_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// Subscribers of the telemetry mirror at once. Ours.
+pub const MIRROR_CLIENTS_MAX: u16 = 32;
+
+/// Connections of the mirror at once, those that have not said CONNECT included. Ours.
+pub const MIRROR_CONNECTIONS_MAX: usize = 64;
+
+/// Topic filters of one subscriber of the mirror. Ours.
+pub const MIRROR_FILTERS_MAX: usize = 32;
+
+/// Messages of QoS 1 that one subscriber of the mirror may owe an acknowledgement for. Ours.
+pub const MIRROR_INFLIGHT_MAX: usize = 64;
+
+/// Messages on their way into the mirror, of all hubs. Ours.
+pub const MIRROR_QUEUE: usize = 64;
+
+/// Least size of a segment of the mirror's log, in bytes, and how many there are: what a
+/// subscriber may be behind. Ours.
+pub const MIRROR_SEGMENT_BYTES: usize = 1024 * 1024;
+/// See [`MIRROR_SEGMENT_BYTES`].
+pub const MIRROR_SEGMENTS: usize = 16;
+
+/// Messages the mirror's broker hands to a subscriber at once. Ours.
+pub const MIRROR_BATCH: u64 = 50;
+
+/// How much is written to a subscriber of the mirror at once, in bytes, or one message. Ours.
+pub const MIRROR_WRITE_BYTES: usize = 64 * 1024;
+
+/// How long the mirror's broker may take for anything before it counts as dead. Ours.
+pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(5);
+
 const MIB: u64 = 1024 * 1024;
 
 /// Hubs linked to a DPS instance (behaviour H.1).

@@ -51,6 +51,7 @@ struct RawListen {
     mqtt: Option<u16>,
     https: Option<u16>,
     admin: Option<u16>,
+    mirror: Option<Spanned<toml::Value>>,
     names: Vec<String>,
 }
 
@@ -208,6 +209,18 @@ fn read_listen(
     }
     listen.mqtt = raw.mqtt.unwrap_or(listen.mqtt);
     listen.admin = raw.admin.unwrap_or(listen.admin);
+    if let Some(mirror) = &raw.mirror {
+        listen.mirror = match mirror.get_ref() {
+            toml::Value::Boolean(false) => None,
+            value => {
+                let port = value.as_integer().and_then(|port| u16::try_from(port).ok());
+                Some(port.ok_or_else(|| {
+                    let problem = format!("listen.mirror: expected a port or false, not {value}");
+                    source.error(mirror.span().start, problem)
+                })?)
+            }
+        };
+    }
     listen.extra_names = raw.names;
     Ok(())
 }

@@ -20,6 +20,20 @@ fn the_documented_file_says_the_defaults() {
     assert_eq!(format!("{documented:?}"), format!("{default:?}"));
 }
 
+#[test]
+fn the_mirror_has_a_port_or_is_off() {
+    let table = [
+        ("", Some(1883)),
+        ("[listen]\nmirror = 0\n", Some(0)),
+        ("[listen]\nmirror = 2883\n", Some(2883)),
+        ("[listen]\nmirror = false\n", None),
+    ];
+    for (text, expected) in table {
+        let config = read("linarite.toml", text).unwrap();
+        assert_eq!(config.listen.mirror, expected, "{text}");
+    }
+}
+
 /// R-G38, R-G40.
 #[test]
 fn a_hub_may_keep_events_otherwise() {
@@ -57,6 +71,9 @@ fn problems_name_file_line_and_field() {
     let table = [
         ("[listen]\nmqtt = 70000\n", 2, "mqtt: invalid value"),
         ("[listen]\naddress = \"here\"\n", 2, "listen.address"),
+        ("[listen]\nmirror = true\n", 2, "listen.mirror: expected"),
+        ("[listen]\nmirror = 65536\n", 2, "listen.mirror: expected"),
+        ("[listen]\nmirror = \"on\"\n", 2, "listen.mirror: expected"),
         ("\n[dsp]\n", 2, "dsp"),
         ("hubs = []\n", 1, "hubs: expected at least one"),
         (
