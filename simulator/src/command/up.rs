@@ -21,7 +21,8 @@ const HTTPS_PORT: u16 = 443;
 /// Serve DPS and hubs on real ports until interrupted.
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Configuration file (TOML); without one, a DPS and one hub on loopback with Azure's ports.
+    /// Configuration file (TOML); without one, a DPS and one hub on loopback with Azure's ports, an
+    /// admin listener on 8088 and a mirror of telemetry on 1883.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print one line of JSON once ready, and nothing else.
@@ -30,7 +31,7 @@ pub struct UpArgs {
     /// Where to write the CA that clients are to trust; a fresh one is made at every start.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Allow an address that other machines can reach. Anybody there gets in.
+    /// Allow an address that other machines can reach. Anybody there gets in, and reads telemetry.
     #[arg(long)]
     allow_remote: bool,
     /// Seed of the ids the services hand out.

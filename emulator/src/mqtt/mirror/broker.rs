@@ -257,3 +257,64 @@ impl Drop for Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(link: &mut Link) -> (u64, u64) {
+        let next = timeout(MIRROR_TIMEOUT, link.next()).await;
+        let (frame, missed) = next.expect("nothing came").unwrap();
+        (frame.number, missed)
+    }
+
+    #[tokio::test]
+    async fn a_link_reads_what_comes_after_it_and_counts_what_fell_out() {
+        let (fan, mut feed) = Fan::start(|| {}).await.unwrap();
+        feed.publish("telemetry/d", "before").unwrap();
+        let mut link = fan.link().await.unwrap();
+        feed.nudge().unwrap();
+        feed.publish("telemetry/d", "1").unwrap();
+        assert_eq!(told(&mut link).await, (1, 0));
+        // Four times what the log holds, far more than the router hands over unasked besides.
+        let large = "x".repeat(MIRROR_SEGMENT_BYTES / 16);
+        let sent = 4 * 16 * MIRROR_SEGMENTS as u64;
+        for _ in 0..sent {
+            feed.publish("telemetry/d", &large).unwrap();
+        }
+        let (mut read, mut missed) = (0, 0);
+        loop {
+            let (number, gap) = told(&mut link).await;
+            read += 1;
+            missed += gap;
+            if number == sent + 1 {
+                break;
+            }
+        }
+        assert!(missed > 0);
+        assert_eq!(read + missed, sent);
+    }
+
+    #[tokio::test]
+    async fn a_router_that_died_is_told_from_one_that_serves() {
+        let (fan, mut feed) = Fan::start(|| {}).await.unwrap();
+        let mut reader = fan.link().await.unwrap();
+        let mut bad = fan.link().await.unwrap();
+        // What the router does not bear: a word from a connection that it holds for gone.
+        let tx = bad._slot.tx.as_mut().unwrap();
+        let reason_code = DisconnectReasonCode::NormalDisconnection;
+        let goodbye = Packet::Disconnect(Disconnect { reason_code }, None);
+        tx.send(goodbye).await.unwrap();
+        bad.rx.ready().unwrap();
+        let ended = timeout(MIRROR_TIMEOUT, reader.next()).await;
+        assert_eq!(ended.expect("the link does not end"), Err(Dead));
+        // Its thread unwinds part by part.
+        let mut tries = 0..10_000;
+        let refused = tries.any(|_| {
+            thread::park_timeout(PAUSE);
+            feed.publish("telemetry/d", "1") == Err(Dead)
+        });
+        assert!(refused, "the feed does not notice");
+        assert!(matches!(fan.link().await, Err(NoLink::Dead)));
+    }
+}
