@@ -157,7 +157,8 @@ pub const MIRROR_SEGMENT_BYTES: usize = 1024 * 1024;
 /// See [`MIRROR_SEGMENT_BYTES`].
 pub const MIRROR_SEGMENTS: usize = 16;
 
-/// Messages the mirror's broker hands to a subscriber at once. Ours.
+/// Messages the mirror's broker hands to a subscriber at once. Ours; it stops at 200 of its own
+/// accord, so a subscriber that does not read keeps at most 250 alive until [`WRITE_TIMEOUT`].
 pub const MIRROR_BATCH: u64 = 50;
 
 /// How much is written to a subscriber of the mirror at once, in bytes, or one message. Ours.

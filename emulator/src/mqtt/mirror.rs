@@ -4,7 +4,7 @@
 //! What enters: the event logs of all hubs, read as any other reader does, so no hub ever waits
 //! for the mirror. What leaves: `telemetry/{deviceId}` and `telemetry/{deviceId}/{moduleId}`, each
 //! message one JSON object (`wire::event`). The broker starts with the first subscriber, and while
-//! there is none nothing is spent. What nobody could be told is counted.
+//! there is none messages are let pass unread. What nobody could be told is counted.
 
 mod broker;
 mod frame;
