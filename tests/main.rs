@@ -3,8 +3,9 @@
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
 //! `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
-//! `mutated`, `resumption`), certificates of strangers (`openssl`), the fleet (`scenarios`), the
-//! end (`shutdown`), what is emulated (`parity`), and the rules of the repository (`tidy`).
+//! `mutated`, `resumption`), what those who watch see (`admin`, `mirror`), certificates of strangers
+//! (`openssl`), the fleet (`scenarios`), the end (`shutdown`), what is emulated (`parity`), and the
+//! rules of the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -30,11 +31,13 @@ mod hub_management;
 mod registry;
 mod registry_bulk;
 
+mod admin;
 mod admission;
 mod events;
 mod invariants;
 mod jobs;
 mod management;
+mod mirror;
 mod modules;
 mod query;
 mod removal;

@@ -11,6 +11,7 @@ pub(crate) mod operator;
 mod panics;
 pub(crate) mod repository;
 pub(crate) mod tpm;
+pub(crate) mod watch;
 pub(crate) mod websocket;
 
 use std::io;

@@ -129,12 +129,14 @@ pub struct ListenConfig {
     pub https_fallback: Option<u16>,
     /// Port of the admin listener (plain HTTP, never an Azure API); 0 takes any free one.
     pub admin: u16,
+    /// Port of the telemetry mirror (plain MQTT, read-only); 0 takes any free one, `None` is off.
+    pub mirror: Option<u16>,
     /// More names and addresses the server certificate lists.
     pub extra_names: Vec<String>,
 }
 
 impl Config {
-    /// One DPS and the given hubs on loopback, on any free ports.
+    /// One DPS and the given hubs on loopback, on any free ports, without a mirror.
     ///
     /// # Errors
     /// If a name is no host name.
@@ -157,6 +159,7 @@ impl Config {
                 https: 0,
                 https_fallback: None,
                 admin: 0,
+                mirror: None,
                 extra_names: Vec::new(),
             },
             webhook: WebhookConfig {
@@ -181,6 +184,7 @@ impl Config {
         config.listen.https = 443;
         config.listen.https_fallback = Some(8443);
         config.listen.admin = 8088;
+        config.listen.mirror = Some(1883);
         Ok(config)
     }
 

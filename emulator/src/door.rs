@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,15 +17,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::events::HubEvents;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::mqtt::mirror::Mirror;
 use crate::outgoing::{Dial, Poster, Sockets};
 use crate::service::Services;
 use crate::tls::peer::PeerIdentity;
 use crate::tls::server_identity::ServerIdentity;
 use crate::ws::WebSocket;
-use crate::{http, mqtt, tls};
+use crate::{http, listener, mqtt, tls};
 
 /// Which protocol is spoken behind TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,24 @@ pub struct Addresses {
     pub https: SocketAddr,
     /// The admin listener, plain HTTP.
     pub admin: SocketAddr,
+    /// The telemetry mirror, plain MQTT.
+    pub mirror: MirrorAddress,
+}
+
+/// Where the telemetry mirror is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorAddress {
+    /// Nowhere: the configuration has none.
+    Off,
+    /// Here.
+    At(SocketAddr),
+    /// Nowhere: its port could not be bound. All else is served.
+    NotBound {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        problem: io::ErrorKind,
+    },
 }
 
 /// A DPS with its hubs. Cheap to clone; clones are the same emulator.
@@ -80,6 +100,8 @@ pub struct Emulator {
     ca_pem: Arc<str>,
     ca_der: Arc<[u8]>,
     room: Arc<Semaphore>,
+    /// Set once it listens, if it has one.
+    mirror: Arc<OnceLock<Arc<Mirror>>>,
 }
 
 impl fmt::Debug for Emulator {
@@ -124,6 +146,7 @@ impl Emulator {
             ca_pem: identity.ca_pem.into(),
             ca_der,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            mirror: Arc::default(),
         })
     }
 
@@ -258,7 +281,7 @@ impl Emulator {
         }
     }
 
-    /// Binds the configured ports and serves what connects.
+    /// Binds the configured ports and serves what connects. Without the mirror's port it goes on.
     ///
     /// # Errors
     /// [`StartError::Bind`], naming address and port.
@@ -276,27 +299,19 @@ impl Emulator {
             port: 0,
             source,
         };
+        let mirror = self.listen_for_watchers().await;
         let addresses = Addresses {
             mqtt: mqtt.local_addr().map_err(bind_error)?,
             https: https.local_addr().map_err(bind_error)?,
             admin: admin.local_addr().map_err(bind_error)?,
+            mirror,
         };
-        let admin_routes = crate::admin::router(Arc::clone(&self.ca_pem));
-        let cancelled = self.services.cancel.clone().cancelled_owned();
-        self.services.tasks.spawn(async move {
-            let served = axum::serve(admin, admin_routes)
-                .with_graceful_shutdown(cancelled)
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the admin listener ended");
-            }
-        });
-        self.services
-            .tasks
-            .spawn(self.clone().accept_all(mqtt, Door::Mqtt));
-        self.services
-            .tasks
-            .spawn(self.clone().accept_all(https, Door::Https));
+        let room = (Arc::clone(&self.room), CONNECTIONS_MAX);
+        let (ca_pem, mirror) = (Arc::clone(&self.ca_pem), self.mirror.get().cloned());
+        let served = Admin::new(&self.services, ca_pem, room, mirror);
+        self.services.tasks.spawn(served.serve(admin));
+        self.serve_each(mqtt, Door::Mqtt);
+        self.serve_each(https, Door::Https);
         Ok(addresses)
     }
 
@@ -310,30 +325,42 @@ impl Emulator {
         })
     }
 
-    /// Accepts and spawns, nothing else. An error of the system (no descriptors left) is waited
-    /// out for 10 ms, doubling to 1 s.
-    async fn accept_all(self, listener: TcpListener, door: Door) {
-        let mut pause = Duration::from_millis(10);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.services.cancel.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    pause = Duration::from_millis(10);
-                    // Small packets in both directions; waiting to fill them only adds latency.
-                    let _ = stream.set_nodelay(true);
-                    self.accept(stream, door);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accepting failed");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
+    /// Opens the mirror. Nobody needs it to be served, so a port that is taken is no error.
+    async fn listen_for_watchers(&self) -> MirrorAddress {
+        let Some(port) = self.config().listen.mirror else {
+            return MirrorAddress::Off;
+        };
+        let bound = TcpListener::bind((self.config().listen.address, port)).await;
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        match bound {
+            Ok((address, listener)) => {
+                let mirror = self.mirror.get_or_init(|| Mirror::new(&self.services));
+                self.services
+                    .tasks
+                    .spawn(Arc::clone(mirror).serve(listener));
+                MirrorAddress::At(address)
+            }
+            Err(error) => {
+                tracing::warn!(port, %error, "there is no telemetry mirror");
+                let problem = error.kind();
+                MirrorAddress::NotBound { port, problem }
             }
         }
+    }
+
+    /// How many messages subscribers of the telemetry mirror were not told, because they or the
+    /// mirror were too slow.
+    #[must_use]
+    pub fn mirror_dropped(&self) -> u64 {
+        self.mirror.get().map_or(0, |mirror| mirror.dropped())
+    }
+
+    fn serve_each(&self, listener: TcpListener, door: Door) {
+        let (emulator, cancel) = (self.clone(), self.services.cancel.clone());
+        let serve = move |stream| emulator.accept(stream, door);
+        self.services
+            .tasks
+            .spawn(listener::accept(listener, cancel, serve));
     }
 
     /// Stops listening, ends every connection, and waits until their tasks are gone or `grace`

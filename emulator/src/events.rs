@@ -157,10 +157,28 @@ impl HubEvents {
         self.reader(0..self.partition_count(), from)
     }
 
+    /// Reads on where another reader stood: at these sequence numbers, partition by partition.
+    /// What fell out since then is told as missed.
+    ///
+    /// `None` if there is no such partition.
+    #[must_use]
+    pub fn resume(&self, positions: &[(u16, u64)]) -> Option<EventReader> {
+        let count = self.partition_count();
+        let there = positions.iter().all(|(partition, _)| *partition < count);
+        let cursors = positions
+            .iter()
+            .map(|(partition, next)| self.log.resume(*partition, *next));
+        there.then(|| self.reader_at(cursors.collect()))
+    }
+
     fn reader(&self, partitions: std::ops::Range<u16>, from: StartPosition) -> EventReader {
         let cursors = partitions.map(|partition| self.log.cursor(partition, from));
+        self.reader_at(cursors.collect())
+    }
+
+    fn reader_at(&self, cursors: Vec<Cursor>) -> EventReader {
         EventReader {
-            cursors: cursors.collect(),
+            cursors,
             first: 0,
             log: Arc::clone(&self.log),
             stopped: self.stopped.clone(),
@@ -179,6 +197,11 @@ pub struct EventReader {
 }
 
 impl EventReader {
+    /// The partitions that are read, each with the sequence number of the event to come next.
+    pub fn positions(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.cursors.iter().map(Cursor::position)
+    }
+
     /// What is there now, at most `max` events and never more than [`EVENT_BATCH_MAX`].
     pub fn ready(&mut self, max: usize) -> Batch {
         let mut batch = Batch::default();

@@ -9,7 +9,7 @@ mod management;
 mod manners;
 mod paging;
 mod path;
-mod patience;
+pub(crate) mod patience;
 mod service;
 mod upgrade;
 

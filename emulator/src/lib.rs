@@ -8,11 +8,13 @@
 
 mod admin;
 pub mod config;
+mod counters;
 mod door;
 pub mod error;
 pub mod events;
 mod http;
 pub mod limits;
+mod listener;
 pub mod mqtt;
 mod names;
 pub mod outgoing;
@@ -25,4 +27,4 @@ mod wire;
 mod ws;
 
 pub use config::Config;
-pub use door::{Addresses, Door, Emulator, StartError};
+pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};

@@ -118,6 +118,55 @@ pub const PARTITION_BYTES_MIN: u64 = MIB;
 /// Events a reader is given at once. Ours.
 pub const EVENT_BATCH_MAX: usize = 1000;
 
+/// Connections of the admin listener open at once. Ours.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Event streams of the admin listener open at once. Ours.
+pub const EVENT_STREAMS_MAX: usize = 64;
+
+/// Events of a hub one stream has in hand, so that a reader who stops keeps little alive. Ours.
+pub const STREAM_BATCH: usize = 16;
+
+/// Events of the emulator itself that are kept for who watches them. Ours; about 1 MB.
+pub const JOURNAL_EVENTS_MAX: usize = 4096;
+
+/// How often a stream with nothing to tell says that it is still there. Ours.
+pub const STREAM_SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// How long a connection of the admin listener has for its last words when all ends. Ours.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Subscribers of the telemetry mirror at once. Ours.
+pub const MIRROR_CLIENTS_MAX: u16 = 32;
+
+/// Connections of the mirror at once, those that have not said CONNECT included. Ours.
+pub const MIRROR_CONNECTIONS_MAX: usize = 64;
+
+/// Topic filters of one subscriber of the mirror. Ours.
+pub const MIRROR_FILTERS_MAX: usize = 32;
+
+/// Messages of QoS 1 that one subscriber of the mirror may owe an acknowledgement for. Ours.
+pub const MIRROR_INFLIGHT_MAX: usize = 64;
+
+/// Messages on their way into the mirror, of all hubs. Ours.
+pub const MIRROR_QUEUE: usize = 64;
+
+/// Least size of a segment of the mirror's log, in bytes, and how many there are: what a
+/// subscriber may be behind. Ours.
+pub const MIRROR_SEGMENT_BYTES: usize = 1024 * 1024;
+/// See [`MIRROR_SEGMENT_BYTES`].
+pub const MIRROR_SEGMENTS: usize = 16;
+
+/// Messages the mirror's broker hands to a subscriber at once. Ours; it stops at 200 of its own
+/// accord, so a subscriber that does not read keeps at most 250 alive until [`WRITE_TIMEOUT`].
+pub const MIRROR_BATCH: u64 = 50;
+
+/// How much is written to a subscriber of the mirror at once, in bytes, or one message. Ours.
+pub const MIRROR_WRITE_BYTES: usize = 64 * 1024;
+
+/// How long the mirror's broker may take for anything before it counts as dead. Ours.
+pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(5);
+
 const MIB: u64 = 1024 * 1024;
 
 /// Hubs linked to a DPS instance (behaviour H.1).

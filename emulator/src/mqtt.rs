@@ -1,8 +1,10 @@
-//! MQTT 3.1.1 for devices: one strict session for each connection.
+//! MQTT 3.1.1 for devices: one strict session for each connection. And for who watches what they
+//! send: the mirror.
 
 pub mod codec;
 pub(crate) mod connection;
 mod dps;
 mod hub;
+pub(crate) mod mirror;
 mod outbox;
 pub(crate) mod topic;

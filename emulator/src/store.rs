@@ -10,5 +10,6 @@ pub(crate) mod challenges;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod jobs;
+pub(crate) mod journal;
 pub(crate) mod page;
 pub(crate) mod registrations;

@@ -6,6 +6,7 @@
 
 pub(crate) mod dps;
 pub(crate) mod enrollment;
+pub(crate) mod event;
 pub(crate) mod hub;
 pub(crate) mod management;
 pub(crate) mod notification;

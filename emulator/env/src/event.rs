@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use serde::{Serialize, Serializer};
+
 use crate::clock::{Clock, UnixMillis};
 
 /// SHA-256 of a certificate's DER form.
@@ -22,8 +24,17 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+impl Serialize for Fingerprint {
+    /// All of it, as upper-case hex digits.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let digits = self.0.iter().map(|byte| format!("{byte:02X}"));
+        serializer.serialize_str(&digits.collect::<String>())
+    }
+}
+
 /// Which of the two certificates of an enrollment matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum SlotName {
     /// The primary one, tried first.
     Primary,
@@ -32,11 +43,11 @@ pub enum SlotName {
 }
 
 /// Number of a connection, unique within one emulator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ConnectionId(pub u64);
 
 /// Why the emulator ended or refused something: the words, and the rule it follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// Rule number, such as `R-A21b`.
     pub rule: &'static str,
@@ -48,7 +59,11 @@ pub struct Reason {
 
 /// What happened. Names are as the emulator spells them, hubs by host name; a `device_id` at a
 /// hub may be that of a module, as `device/module`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As JSON it is one object: the member `event` is the name of the variant, the others are its
+/// fields in camel case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
 pub enum Event {
     /// The TLS handshake with a peer failed or took too long.
     HandshakeFailed {

@@ -51,6 +51,7 @@ struct RawListen {
     mqtt: Option<u16>,
     https: Option<u16>,
     admin: Option<u16>,
+    mirror: Option<Spanned<toml::Value>>,
     names: Vec<String>,
 }
 
@@ -208,6 +209,18 @@ fn read_listen(
     }
     listen.mqtt = raw.mqtt.unwrap_or(listen.mqtt);
     listen.admin = raw.admin.unwrap_or(listen.admin);
+    if let Some(mirror) = &raw.mirror {
+        listen.mirror = match mirror.get_ref() {
+            toml::Value::Boolean(false) => None,
+            value => {
+                let port = value.as_integer().and_then(|port| u16::try_from(port).ok());
+                Some(port.ok_or_else(|| {
+                    let problem = format!("listen.mirror: expected a port or false, not {value}");
+                    source.error(mirror.span().start, problem)
+                })?)
+            }
+        };
+    }
     listen.extra_names = raw.names;
     Ok(())
 }
@@ -426,159 +439,4 @@ fn read_settings(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_file_is_the_developers_default() {
-        let config = read("empty.toml", "").unwrap();
-        assert_eq!(config.listen.mqtt, 8883);
-        assert_eq!(config.hubs[0].host.as_str(), "localhost");
-    }
-
-    #[test]
-    fn the_documented_file_says_the_defaults() {
-        let documented =
-            read("linarite.toml", include_str!("../../../docs/linarite.toml")).unwrap();
-        let mut default = read("empty.toml", "").unwrap();
-        // Naming the HTTPS port is what gives its fallback up.
-        default.listen.https_fallback = None;
-        assert_eq!(format!("{documented:?}"), format!("{default:?}"));
-    }
-
-    /// R-G38, R-G40.
-    #[test]
-    fn a_hub_may_keep_events_otherwise() {
-        let text = "[[hubs]]\nhost = \"a.test\"\npartition_count = 8\nretention_days = 7\n\
-                    events_mib = 16\nroutes = [\"twinChangeEvents\", \"TwinChangeEvents\"]\n";
-        let config = read("linarite.toml", text).unwrap();
-        let expected = EventsConfig {
-            partition_count: 8,
-            retention: Duration::from_secs(7 * 86_400),
-            bytes_max: 16 * 1024 * 1024,
-            routes: vec![MessageSource::TwinChange],
-        };
-        assert_eq!(config.hubs[0].events, expected);
-    }
-
-    /// R-B11, R-B12, R-B13.
-    #[test]
-    fn hubs_are_linked_as_the_file_says() {
-        let text = "[dps]\nallocation_policy = \"geo_latency\"\n\
-                    [[hubs]]\nhost = \"a.test\"\nweight = 1000\nlatency_ms = 20\n\
-                    [[hubs]]\nhost = \"b.test\"\napply_allocation_policy = false\n";
-        let config = read("linarite.toml", text).unwrap();
-        let policy = config.dps.allocation_policy;
-        assert_eq!(policy, InstanceAllocationPolicy::GeoLatency);
-        let hubs = config.hubs.iter().map(|hub| {
-            let applies = hub.apply_allocation_policy;
-            (hub.host.as_str(), hub.weight.get(), hub.latency_ms, applies)
-        });
-        let expected = [("a.test", 1000, Some(20), true), ("b.test", 1, None, false)];
-        assert_eq!(hubs.collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn problems_name_file_line_and_field() {
-        let table = [
-            ("[listen]\nmqtt = 70000\n", 2, "mqtt: invalid value"),
-            ("[listen]\naddress = \"here\"\n", 2, "listen.address"),
-            ("\n[dsp]\n", 2, "dsp"),
-            ("hubs = []\n", 1, "hubs: expected at least one"),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nweight = 0\n",
-                3,
-                "hubs.weight",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\n[[hubs]]\nhost = \"A.test\"\n",
-                4,
-                "twice",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nweight = 70000\n",
-                3,
-                "hubs.weight: expected 1 to 1000, not 70000",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nlatency_ms = -1\n",
-                3,
-                "hubs.latency_ms: expected 0 to",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nlatency_ms = \"near\"\n",
-                3,
-                "latency_ms: invalid type",
-            ),
-            (
-                "[dps]\n\nallocation_policy = \"custom\"\n",
-                3,
-                "dps.allocation_policy: expected hashed",
-            ),
-            (
-                "[webhook]\ntimeout_seconds = 0\n",
-                2,
-                "webhook.timeout_seconds: expected 1 to",
-            ),
-            (
-                "[webhook]\nca_file = \"no-such-folder/ca.pem\"\n",
-                2,
-                "webhook.ca_file: no-such-folder/ca.pem is not readable",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\ntier = \"B1\"\n",
-                3,
-                "hubs.tier: \"B1\" is no edition with jobs",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\ntier = \"S1\"\nunits = 0\n",
-                4,
-                "hubs.units: expected 1 to 200",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\ntier = \"F1\"\nunits = 2\n",
-                4,
-                "hubs.units: F1 has one unit",
-            ),
-            (
-                "[settings]\nhub_thumbprints = \"both\"\n",
-                2,
-                "presented_both",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\npartition_count = 33\n",
-                3,
-                "hubs.partition_count: expected 1 to 32",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nretention_days = 0\n",
-                3,
-                "hubs.retention_days: expected 1 to 7",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nevents_mib = 3\n",
-                3,
-                "hubs.events_mib: expected 4 to 1048576",
-            ),
-            (
-                "[[hubs]]\nhost = \"a.test\"\nroutes = [\n\"Telemetry\"]\n",
-                4,
-                "hubs.routes: expected deviceLifecycleEvents, twinChangeEvents or",
-            ),
-            (
-                "[settings]\nforced_close_delay_seconds = 301\n",
-                2,
-                "settings.forced_close_delay_seconds: 301 is over 300",
-            ),
-        ];
-        for (text, line, expected) in table {
-            let error = read("linarite.toml", text).unwrap_err();
-            assert_eq!(
-                (error.file.as_str(), error.line),
-                ("linarite.toml", line),
-                "{error}"
-            );
-            assert!(error.problem.contains(expected), "{error}");
-        }
-    }
-}
+mod tests;

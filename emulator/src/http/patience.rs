@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Fails a write that makes no progress for a while.
-pub(super) struct Patience<S> {
+pub(crate) struct Patience<S> {
     stream: S,
     limit: Duration,
     /// Runs while a write is waiting.
@@ -20,7 +20,7 @@ pub(super) struct Patience<S> {
 }
 
 impl<S> Patience<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
             limit,

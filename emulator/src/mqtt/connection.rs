@@ -335,7 +335,11 @@ where
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, out: &mut Outbox) -> io::Result<()> {
+/// Writes what there is to say; a peer that does not read is an error.
+pub(super) async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    out: &mut Outbox,
+) -> io::Result<()> {
     let bytes = out.take();
     let written = timeout(WRITE_TIMEOUT, async {
         stream.write_all(&bytes).await?;
@@ -347,18 +351,20 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, out: &mut Outbox) -> io::R
 }
 
 /// Turns a stream into packets.
-struct Reader {
+pub(super) struct Reader {
     codec: Codec,
     bytes: BytesMut,
 }
 
-enum ReadError {
+/// Why no packet comes any more.
+pub(super) enum ReadError {
     Malformed(Malformed),
     Io(io::Error),
 }
 
 impl Reader {
-    fn new() -> Self {
+    /// Of packets as long as a CONNECT may be, until more is allowed.
+    pub(super) fn new() -> Self {
         Self {
             codec: Codec::new(CONNECT_BYTES_MAX),
             bytes: BytesMut::new(),
@@ -366,7 +372,7 @@ impl Reader {
     }
 
     /// The next packet; `None` at the end of the stream. Cancel-safe: bytes read stay buffered.
-    async fn next<S: AsyncRead + Unpin>(
+    pub(super) async fn next<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
     ) -> Result<Option<Packet>, ReadError> {

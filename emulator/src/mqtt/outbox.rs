@@ -46,10 +46,19 @@ impl Outbox {
     }
 
     pub(crate) fn suback(&mut self, packet_id: NonZeroU16, granted: &[QoS]) {
-        let status = granted
-            .iter()
-            .map(|qos| SubscribeReturnCode::Success(*qos))
-            .collect();
+        self.suback_each(packet_id, granted.iter().copied().map(Some));
+    }
+
+    /// The same, where `None` is a filter that was not granted.
+    pub(crate) fn suback_each(
+        &mut self,
+        packet_id: NonZeroU16,
+        granted: impl Iterator<Item = Option<QoS>>,
+    ) {
+        let code = |granted: Option<QoS>| {
+            granted.map_or(SubscribeReturnCode::Failure, SubscribeReturnCode::Success)
+        };
+        let status = granted.map(code).collect();
         self.push(Packet::SubscribeAck { packet_id, status });
     }
 
@@ -72,10 +81,24 @@ impl Outbox {
         payload: Bytes,
     ) -> Result<(), Malformed> {
         let packet_id = (qos != QoS::AtMostOnce).then(|| self.next_packet_id());
+        self.publish_as(topic, packet_id, payload)
+    }
+
+    /// The same with a packet id of [`Self::next_packet_id`], or at QoS 0 without one.
+    pub(crate) fn publish_as(
+        &mut self,
+        topic: String,
+        packet_id: Option<NonZeroU16>,
+        payload: Bytes,
+    ) -> Result<(), Malformed> {
         let publish = Publish {
             dup: false,
             retain: false,
-            qos,
+            qos: if packet_id.is_some() {
+                QoS::AtLeastOnce
+            } else {
+                QoS::AtMostOnce
+            },
             topic: topic.into(),
             packet_id,
             payload,
@@ -85,7 +108,13 @@ impl Outbox {
             .encode(Packet::Publish(Box::new(publish)), &mut self.bytes)
     }
 
-    fn next_packet_id(&mut self) -> NonZeroU16 {
+    /// How much waits to be written, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Another packet id than the last.
+    pub(crate) fn next_packet_id(&mut self) -> NonZeroU16 {
         self.last_packet_id = self.last_packet_id.wrapping_add(1);
         NonZeroU16::new(self.last_packet_id).unwrap_or_else(|| {
             self.last_packet_id = 1;

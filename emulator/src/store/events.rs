@@ -30,6 +30,13 @@ pub(crate) struct Cursor {
     next: u64,
 }
 
+impl Cursor {
+    /// Its partition, and the sequence number of the event behind it.
+    pub(crate) fn position(&self) -> (u16, u64) {
+        (self.partition, self.next)
+    }
+}
+
 /// The events of one hub.
 #[derive(Debug)]
 pub(crate) struct EventLog {
@@ -108,6 +115,13 @@ impl EventLog {
             }
             StartPosition::Enqueued(at) => behind(&|event| event.enqueued < at),
         };
+        Cursor { partition, next }
+    }
+
+    /// The place before the event of this sequence number, even if that fell out; at most behind
+    /// the newest event.
+    pub(crate) fn resume(&self, partition: u16, next: u64) -> Cursor {
+        let next = next.min(self.lock(partition).next_sequence_number);
         Cursor { partition, next }
     }
 

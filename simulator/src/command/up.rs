@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use linarite_emulator::{Addresses, Config, Emulator, StartError};
+use linarite_emulator::{Addresses, Config, Emulator, MirrorAddress, StartError};
 use linarite_env::{Clock, Env};
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ const HTTPS_PORT: u16 = 443;
 /// Serve DPS and hubs on real ports until interrupted.
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Configuration file (TOML); without one, a DPS and one hub on loopback with Azure's ports.
+    /// Configuration file (TOML); without one, a DPS and one hub on loopback with Azure's ports, an
+    /// admin listener on 8088 and a mirror of telemetry on 1883.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print one line of JSON once ready, and nothing else.
@@ -30,7 +31,7 @@ pub struct UpArgs {
     /// Where to write the CA that clients are to trust; a fresh one is made at every start.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Allow an address that other machines can reach. Anybody there gets in.
+    /// Allow an address that other machines can reach. Anybody there gets in, and reads telemetry.
     #[arg(long)]
     allow_remote: bool,
     /// Seed of the ids the services hand out.
@@ -87,9 +88,18 @@ async fn serve(args: &UpArgs, config: Config) -> anyhow::Result<()> {
     let emulator = Emulator::new(config, env)?;
     let addresses = emulator.listen().await.map_err(explain)?;
     let ca = CaFile::write(args.ca.as_deref(), emulator.ca_pem())?;
+    if let Some(notice) = mirror_notice(addresses.mirror) {
+        say(&notice);
+    }
     say_ready(args.json, &emulator, addresses, &ca.path);
     interrupted().await?;
     emulator.stop(GRACE).await;
+    let dropped = emulator.mirror_dropped();
+    if dropped > 0 {
+        say(&format!(
+            "The telemetry mirror left {dropped} messages out; they or their subscribers were slow."
+        ));
+    }
     Ok(())
 }
 
@@ -153,6 +163,22 @@ async fn interrupted() -> anyhow::Result<()> {
     }
 }
 
+/// What to do about a mirror that is not there; none of the rest needs it.
+fn mirror_notice(mirror: MirrorAddress) -> Option<String> {
+    let MirrorAddress::NotBound { port, problem } = mirror else {
+        return None;
+    };
+    Some(format!(
+        "No telemetry mirror: port {port} could not be bound ({problem}). All else is served; \
+         listen.mirror in a configuration file names another port, or false."
+    ))
+}
+
+#[expect(clippy::print_stderr, reason = "standard output is for the answer")]
+fn say(notice: &str) {
+    eprintln!("{notice}");
+}
+
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 fn say_ready(as_json: bool, emulator: &Emulator, addresses: Addresses, ca: &Path) {
     let line = ready_line(emulator, addresses, ca);
@@ -169,6 +195,9 @@ fn say_ready(as_json: bool, emulator: &Emulator, addresses: Addresses, ca: &Path
         https_notice(addresses.https)
     );
     println!("  admin   {}", text(&line["admin"]));
+    if let MirrorAddress::At(mirror) = addresses.mirror {
+        println!("  mirror  {mirror}   (telemetry for any MQTT client: topic telemetry/#)");
+    }
     println!(
         "  CA      {}   (clients must trust it)",
         text(&line["ca_pem"])
@@ -198,6 +227,10 @@ fn https_notice(address: SocketAddr) -> &'static str {
 fn ready_line(emulator: &Emulator, addresses: Addresses, ca: &Path) -> Value {
     let config = emulator.config();
     let port = addresses.https.port();
+    let mirror = match addresses.mirror {
+        MirrorAddress::At(mirror) => Some(mirror.to_string()),
+        MirrorAddress::Off | MirrorAddress::NotBound { .. } => None,
+    };
     let hubs: Vec<Value> = emulator
         .hub_connection_strings()
         .into_iter()
@@ -217,7 +250,7 @@ fn ready_line(emulator: &Emulator, addresses: Addresses, ca: &Path) -> Value {
         "mqtt": addresses.mqtt.to_string(),
         "https": addresses.https.to_string(),
         "amqp": null,
-        "mirror": null,
+        "mirror": mirror,
         "ca_pem": ca.display().to_string(),
         "dps": {
             "name": config.dps.name,
@@ -253,7 +286,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_ready_line_has_every_member_of_the_contract() {
-        let config = Config::local("localhost", &["localhost".to_owned()]).unwrap();
+        let mut config = Config::local("localhost", &["localhost".to_owned()]).unwrap();
+        config.listen.mirror = Some(0);
         let emulator = Emulator::new(config, Env::new(Clock::system(), 1)).unwrap();
         let addresses = emulator.listen().await.unwrap();
         let line = ready_line(&emulator, addresses, Path::new("ca.pem"));
@@ -270,6 +304,27 @@ mod tests {
                 .unwrap()
                 .contains("SharedAccessKey=")
         );
+        let mirror: SocketAddr = line["mirror"].as_str().unwrap().parse().unwrap();
+        assert_eq!(addresses.mirror, MirrorAddress::At(mirror));
+        assert!(emulator.stop(GRACE).await);
+    }
+
+    #[tokio::test]
+    async fn a_mirror_whose_port_is_taken_is_told_and_missed_by_nobody_else() {
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut config = Config::local("localhost", &["localhost".to_owned()]).unwrap();
+        config.listen.mirror = Some(port);
+        let emulator = Emulator::new(config, Env::new(Clock::system(), 1)).unwrap();
+        let addresses = emulator.listen().await.unwrap();
+        let notice = mirror_notice(addresses.mirror).unwrap();
+        assert!(
+            notice.contains(&format!("port {port} could not be bound")),
+            "{notice}"
+        );
+        assert!(notice.contains("listen.mirror"), "{notice}");
+        let line = ready_line(&emulator, addresses, Path::new("ca.pem"));
+        assert_eq!(line["mirror"], Value::Null);
         assert!(emulator.stop(GRACE).await);
     }
 }

@@ -22,6 +22,8 @@ class Emulator:
 
     mqtt: str
     https: str
+    admin: str
+    mirror: str
     ca_file: Path
     ca_pem: str
     dps_name: str
@@ -78,6 +80,8 @@ def _ready(process: subprocess.Popen[str]) -> Emulator:
     return Emulator(
         mqtt=ready["mqtt"],
         https=ready["https"],
+        admin=ready["admin"],
+        mirror=ready["mirror"],
         ca_file=ca_file,
         ca_pem=ca_file.read_text(),
         dps_name=ready["dps"]["name"],
