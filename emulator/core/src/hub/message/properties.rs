@@ -107,7 +107,7 @@ impl Properties {
     /// values of the others.
     ///
     /// Source: message format, message size.
-    pub(super) fn counted_bytes(&self) -> usize {
+    pub(in crate::hub) fn counted_bytes(&self) -> usize {
         let names: usize = self.system().map(|(name, _)| name.len()).sum();
         self.text.len() - names
     }
