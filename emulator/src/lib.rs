@@ -11,6 +11,7 @@ pub mod config;
 mod door;
 pub mod error;
 pub mod events;
+pub mod feedback;
 mod http;
 pub mod limits;
 pub mod mqtt;

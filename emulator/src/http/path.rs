@@ -63,6 +63,12 @@ fn canonical(path: &str) -> String {
         &[0, 1]
     } else if is(0, "twins") {
         &[0, 2, 4]
+    } else if is(0, "messages") {
+        &[0, 1, 2, 4]
+    } else if is(0, "devices") && is(2, "messages") {
+        &[0, 2, 3, 5]
+    } else if is(0, "devices") && is(2, "modules") {
+        &[0, 2, 4, 5]
     } else if is(0, "jobs") && is(1, "v2") {
         &[0, 1, 3]
     } else if is(1, "registrations") && !is(0, "enrollments") {
@@ -118,6 +124,18 @@ mod tests {
             ("/Jobs/V2/Job-1/Cancel", "/jobs/v2/Job-1/cancel"),
             ("/Jobs/V2/Query/", "/jobs/v2/query"),
             ("/Jobs/Create", "/jobs/Create"),
+            (
+                "/Messages/ServiceBound/Feedback/Token/Abandon",
+                "/messages/servicebound/feedback/Token/abandon",
+            ),
+            (
+                "/devices/D/messages/deviceBound/Token/Abandon",
+                "/devices/D/messages/devicebound/Token/abandon",
+            ),
+            (
+                "/devices/D/modules/M/Messages/DeviceBound",
+                "/devices/D/modules/M/messages/devicebound",
+            ),
             (
                 "/subscriptions/Providers/Providers/Microsoft.Devices/provisioningServices/",
                 "/subscriptions/Providers/providers/microsoft.devices/provisioningservices",

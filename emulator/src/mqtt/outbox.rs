@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use bytes::{Bytes, BytesMut};
+use linarite_core::hub::c2d::queue::Packet as Numbered;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v3::{ConnectAck, ConnectAckReason, Packet, SubscribeReturnCode};
 
@@ -27,6 +28,11 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// How many bytes are to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What is to be written; the outbox is empty afterwards and keeps no buffer.
@@ -72,8 +78,35 @@ impl Outbox {
         payload: Bytes,
     ) -> Result<(), Malformed> {
         let packet_id = (qos != QoS::AtMostOnce).then(|| self.next_packet_id());
+        self.push_publish(topic, packet_id, false, payload)
+    }
+
+    /// Publishes at QoS 1 in a packet that somebody else has numbered.
+    ///
+    /// # Errors
+    /// If the topic is longer than MQTT can say.
+    pub(crate) fn publish_numbered(
+        &mut self,
+        topic: String,
+        packet: Numbered,
+        payload: Bytes,
+    ) -> Result<(), Malformed> {
+        self.push_publish(topic, Some(packet.id), packet.again, payload)
+    }
+
+    fn push_publish(
+        &mut self,
+        topic: String,
+        packet_id: Option<NonZeroU16>,
+        dup: bool,
+        payload: Bytes,
+    ) -> Result<(), Malformed> {
+        let qos = match packet_id {
+            None => QoS::AtMostOnce,
+            Some(_) => QoS::AtLeastOnce,
+        };
         let publish = Publish {
-            dup: false,
+            dup,
             retain: false,
             qos,
             topic: topic.into(),

@@ -2,9 +2,16 @@
 //!
 //! Topics become typed values here and go no further inward as text (R-G17, wire 2.2 and 4.2).
 
+use std::borrow::Cow;
+
+use linarite_core::hub::c2d::message::Ack;
+use linarite_core::hub::c2d::queue::Delivery;
 use linarite_core::hub::message::BagText;
 use linarite_core::id::IdentityId;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// Longest topic MQTT can say, in bytes.
+pub(crate) const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 
 /// What a device may publish at DPS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +148,48 @@ impl HubFilter {
             },
         }
     }
+}
+
+/// Whether a filter of `id` spells its device id percent-encoded, as the Python client does.
+pub(crate) fn spells_encoded(filter: &str, id: &IdentityId) -> bool {
+    let rest = filter.strip_prefix("devices/");
+    rest.is_some_and(|rest| !rest.starts_with(id.device_id()))
+}
+
+/// What is left as it is in a property bag, and in an id that is encoded.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The topic on which `id` is sent a message, with its properties (R-G17, wire 4.2 and 4.3);
+/// `encoded` says how the id is spelled.
+pub(crate) fn device_bound(id: &IdentityId, delivery: &Delivery, encoded: bool) -> String {
+    let spell = |name| match encoded {
+        false => Cow::from(name),
+        true => Cow::from(utf8_percent_encode(name, UNRESERVED)),
+    };
+    let mut topic = format!("devices/{}", spell(id.device_id()));
+    if let Some(module) = id.module_id() {
+        topic.push_str("/modules/");
+        topic.push_str(&spell(module));
+    }
+    topic.push_str("/messages/devicebound/");
+    let message = &delivery.message;
+    let ack = message.ack();
+    let ack = (ack != Ack::None).then(|| ("iothub-ack", ack.name()));
+    let properties = message.properties();
+    let pairs = properties.system_bag().chain(ack);
+    for (index, (name, value)) in pairs.chain(properties.application()).enumerate() {
+        if index > 0 {
+            topic.push('&');
+        }
+        topic.extend(utf8_percent_encode(name, UNRESERVED));
+        topic.push('=');
+        topic.extend(utf8_percent_encode(value, UNRESERVED));
+    }
+    topic
 }
 
 /// The topic of an answer to a twin request.
@@ -409,6 +458,59 @@ mod tests {
         for (bag, property) in [("a=1&b=%FF", "b"), ("%C3=1", "%C3")] {
             let property = property.to_owned();
             assert_eq!(property_bag(bag), Err(NotText { property }), "{bag}");
+        }
+    }
+
+    /// R-G17, R-G30, wire 4.2, wire 4.3.
+    #[test]
+    fn a_message_for_a_device_carries_its_properties_in_its_topic() {
+        use linarite_core::hub::c2d::message::CloudMessage;
+        use linarite_core::hub::c2d::queue::{Queue, Terms};
+        use linarite_core::hub::message::Properties;
+
+        let terms = Terms {
+            ttl_ms: 60_000,
+            delivery_count_max: 10,
+        };
+        let topic = |who, system: &[_], application: &[_], ack, encoded| {
+            let properties = Properties::new(system.iter().copied(), application.iter().copied());
+            let message = CloudMessage::new(properties, b"", ack, None).unwrap();
+            let mut queue = Queue::default();
+            queue.push(message, &terms, 0).unwrap();
+            let (delivery, _) = queue.take().unwrap();
+            device_bound(&id(who), &delivery, encoded)
+        };
+        assert_eq!(
+            topic("d", &[], &[], Ack::None, false),
+            "devices/d/messages/devicebound/"
+        );
+        let system = [
+            ("message-id", "m-1"),
+            ("to", "/devices/d/messages/devicebound"),
+            ("absolute-expiry-time", "2026-01-01T00:00:00Z"),
+            ("content-type", "text/plain; charset=UTF-8"),
+        ];
+        let application = [("prop 1", "a&b"), ("empty", "")];
+        assert_eq!(
+            topic("d", &system, &application, Ack::Full, false),
+            "devices/d/messages/devicebound/%24.mid=m-1&\
+             %24.to=%2Fdevices%2Fd%2Fmessages%2Fdevicebound&%24.exp=2026-01-01T00%3A00%3A00Z&\
+             %24.ct=text%2Fplain%3B%20charset%3DUTF-8&iothub-ack=full&prop%201=a%26b&empty="
+        );
+        let table = [
+            ("d$1", false, "devices/d$1/messages/devicebound/"),
+            ("d$1", true, "devices/d%241/messages/devicebound/"),
+            (
+                "d$1/m",
+                true,
+                "devices/d%241/modules/m/messages/devicebound/",
+            ),
+        ];
+        for (who, encoded, expected) in table {
+            assert_eq!(topic(who, &[], &[], Ack::None, encoded), expected);
+            let filter = format!("{expected}#");
+            assert!(HubFilter::parse(&filter, &id(who)).is_some(), "{filter}");
+            assert_eq!(spells_encoded(&filter, &id(who)), encoded, "{filter}");
         }
     }
 
