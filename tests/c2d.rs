@@ -1,6 +1,7 @@
 //! Messages from the cloud to devices over MQTT (behaviour G.6, W12).
 
 mod feedback;
+mod moves;
 
 use std::time::Duration;
 

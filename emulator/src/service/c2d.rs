@@ -136,10 +136,13 @@ impl Hub {
         let delivery = self.devices.change(id, |held| {
             held.last_activity = Some(self.env.clock.now_ms());
             held.inbox.as_ref()?;
-            self.tend(held, |queue, _, now| {
+            let delivery = self.tend(held, |queue, _, now| {
                 let settled = queue.expire(now.0);
                 (queue.lock(&token, lock_seconds, now.0), settled)
-            })
+            });
+            // Others may have come back into the queue by that.
+            self.nudge(held);
+            delivery
         });
         let delivery = delivery.ok_or_else(|| ServiceError::identity_not_found(id))?;
         Ok(delivery.map(|delivery| Locked { token, delivery }))

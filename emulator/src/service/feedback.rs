@@ -4,7 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use linarite_core::hub::c2d::feedback::{Batch, FeedbackQueue, FeedbackSettlement, Record};
 use linarite_core::id::IdentityId;
-use linarite_env::UnixMillis;
+use linarite_env::{Event, UnixMillis};
 
 use super::alarm::Subject;
 use super::c2d::lock_lost;
@@ -72,7 +72,12 @@ impl Hub {
 
     fn tend_feedback<T>(&self, work: impl FnOnce(&mut FeedbackQueue) -> T) -> T {
         let mut feedback = self.feedback();
+        let displaced = feedback.queue.displaced();
         let result = work(&mut feedback.queue);
+        if feedback.queue.displaced() > displaced {
+            let limit = "feedback batches";
+            self.env.events.emit(Event::LimitReached { limit });
+        }
         let due = feedback.queue.due_ms().map(UnixMillis);
         let before = std::mem::replace(&mut feedback.due, due);
         self.alarm.set(&self.this, Subject::Feedback, before, due);

@@ -256,6 +256,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_header_that_is_no_text_is_named() {
+        let mut headers = HeaderMap::new();
+        headers.insert("iothub-app-a", HeaderValue::from_bytes(&[0xFF]).unwrap());
+        let error = telemetry(&headers).unwrap_err();
+        assert_eq!(error.code, 400_004);
+        assert!(error.message.contains("iothub-app-a"), "{error}");
+    }
+
     /// R-G30, wire 4.5: a device is told everything, also what headers cannot say.
     #[test]
     fn a_message_for_a_device_becomes_headers() {

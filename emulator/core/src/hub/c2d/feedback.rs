@@ -62,6 +62,7 @@ pub struct FeedbackQueue {
     batches: VecDeque<Waiting>,
     last_sequence: u64,
     last_sent_ms: Option<i64>,
+    displaced: u64,
 }
 
 #[derive(Debug)]
@@ -170,6 +171,12 @@ impl FeedbackQueue {
         self.batches.iter().any(|waiting| waiting.lock.is_none())
     }
 
+    /// How many batches nobody read because newer ones needed their room.
+    #[must_use]
+    pub fn displaced(&self) -> u64 {
+        self.displaced
+    }
+
     fn sends_at_ms(&self) -> i64 {
         self.last_sent_ms
             .map_or(i64::MIN, |at| at.saturating_add(FEEDBACK_BATCH_MS))
@@ -178,6 +185,7 @@ impl FeedbackQueue {
     fn send(&mut self, terms: &FeedbackTerms, now_ms: i64) {
         if self.batches.len() >= FEEDBACK_BATCHES_MAX {
             self.batches.pop_front();
+            self.displaced += 1;
         }
         self.last_sequence += 1;
         self.last_sent_ms = Some(now_ms);
@@ -299,7 +307,10 @@ mod tests {
             let now_ms = i64::try_from(number).unwrap() * FEEDBACK_BATCH_MS;
             queue.note(record("d", number), &TERMS, now_ms);
         }
-        assert_eq!(queue.batches.len(), FEEDBACK_BATCHES_MAX);
+        assert_eq!(
+            (queue.batches.len(), queue.displaced()),
+            (FEEDBACK_BATCHES_MAX, 1)
+        );
         assert_eq!(ids(queue.lock("a", &TERMS, 0)), ["1"]);
     }
 }
