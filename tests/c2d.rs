@@ -1,5 +1,6 @@
 //! Messages from the cloud to devices over MQTT (behaviour G.6, W12).
 
+mod drops;
 mod feedback;
 mod moves;
 
