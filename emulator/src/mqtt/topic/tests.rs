@@ -1,5 +1,9 @@
-use super::*;
+use linarite_core::hub::c2d::message::CloudMessage;
+use linarite_core::hub::c2d::queue::{Queue, Terms};
+use linarite_core::hub::message::Properties;
 use proptest::prelude::*;
+
+use super::*;
 
 fn id(text: &str) -> IdentityId {
     IdentityId::parse(text).unwrap()
@@ -152,10 +156,6 @@ fn property_bags_are_decoded() {
 /// R-G17, R-G30, wire 4.2, wire 4.3.
 #[test]
 fn a_message_for_a_device_carries_its_properties_in_its_topic() {
-    use linarite_core::hub::c2d::message::CloudMessage;
-    use linarite_core::hub::c2d::queue::{Queue, Terms};
-    use linarite_core::hub::message::Properties;
-
     let terms = Terms {
         ttl_ms: 60_000,
         delivery_count_max: 10,

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use linarite_core::hub::c2d::feedback::Batch;
+use linarite_core::hub::c2d::feedback::{Batch, Record};
 use linarite_core::hub::c2d::message::{Ack, CloudMessage};
 use linarite_core::hub::c2d::queue::Delivery;
 use linarite_core::hub::message::Properties;
@@ -12,7 +12,7 @@ use linarite_core::id::IdentityId;
 use linarite_env::UnixMillis;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use time::format_description::well_known::{Rfc2822, Rfc3339};
+use time::format_description::well_known::{Iso8601, Rfc2822, Rfc3339};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::super::reader::Reader;
@@ -160,12 +160,7 @@ pub(crate) fn for_device(
 /// A moment as clients write it, in Unix milliseconds. One without an offset is in UTC.
 fn moment(text: &str) -> Option<i64> {
     let text = text.trim();
-    let local = || {
-        PrimitiveDateTime::parse(
-            text,
-            &time::format_description::well_known::Iso8601::DATE_TIME,
-        )
-    };
+    let local = || PrimitiveDateTime::parse(text, &Iso8601::DATE_TIME);
     let moment = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822))
         .or_else(|_| local().map(PrimitiveDateTime::assume_utc));
@@ -214,7 +209,7 @@ pub(crate) fn delivered(token: &str, delivery: &Delivery) -> HeaderMap {
 
 /// A batch of feedback.
 pub(crate) fn feedback(batch: &Batch) -> Value {
-    let record = |record: &linarite_core::hub::c2d::feedback::Record| {
+    let record = |record: &Record| {
         json!({
             "originalMessageId": record.message_id,
             "description": record.fate.name(),
@@ -238,6 +233,8 @@ pub(crate) fn purged(id: &IdentityId, count: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use linarite_core::hub::c2d::queue::{Queue, Terms};
+
     use super::*;
 
     #[test]
@@ -268,8 +265,6 @@ mod tests {
     /// R-G30, wire 4.5: a device is told everything, also what headers cannot say.
     #[test]
     fn a_message_for_a_device_becomes_headers() {
-        use linarite_core::hub::c2d::queue::{Queue, Terms};
-
         let id = IdentityId::parse("d").unwrap();
         let mut sent = HeaderMap::new();
         for (name, value) in [
