@@ -97,6 +97,8 @@ def test_a_message_arrives_and_is_settled(
 def test_messages_wait_for_their_device(
     operator: Operator, emulator: Emulator, messages: Messages, name: str
 ) -> None:
+    # R-G17: this client escapes its id in filters, and drops topics that are spelled otherwise.
+    name = f"{name}$1"
     with _device(operator, emulator, name) as client:
         for number in range(3):
             messages.send(name, str(number))
