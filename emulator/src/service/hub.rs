@@ -41,7 +41,7 @@ pub(crate) struct Hub {
     pub(super) certificates: CertificateShelf,
     pub(super) workshop: Workshop,
     /// What becomes of messages for devices.
-    pub(super) c2d: C2dConfig,
+    pub(crate) c2d: C2dConfig,
     pub(super) feedback: Mutex<Feedback>,
     /// Woken whenever a batch of feedback waits for a reader.
     pub(crate) feedback_arrived: Notify,
