@@ -128,7 +128,7 @@ async fn what_is_not_emulated_is_said_to_be_so_with_501() {
         ("GET", DPS, "/enrollments/dev-1/history"),
         ("GET", HUB, "/statistics/nothing"),
         ("PUT", HUB, "/jobs/v2/query"),
-        ("POST", HUB, "/devices/dev-1/messages/events"),
+        ("POST", HUB, "/devices/dev-1/files"),
         ("POST", HUB, "/"),
     ];
     for (method, host, path) in table {

@@ -34,7 +34,7 @@ const DPS_CALLS: [Call; 15] = [
     ("POST", "/registrations/x/query", "RegistrationStatusRead"),
 ];
 
-const HUB_CALLS: [Call; 13] = [
+const HUB_CALLS: [Call; 19] = [
     ("GET", "/devices", "RegistryRead"),
     ("GET", "/devices/x", "RegistryRead"),
     ("PUT", "/devices/x", "RegistryWrite"),
@@ -44,6 +44,24 @@ const HUB_CALLS: [Call; 13] = [
     ("PUT", "/twins/x", "ServiceConnect"),
     ("POST", "/twins/x/methods", "ServiceConnect"),
     ("POST", "/devices/query", "RegistryRead"),
+    ("POST", "/devices/x/messages/devicebound", "ServiceConnect"),
+    ("DELETE", "/devices/x/commands", "ServiceConnect"),
+    ("GET", "/messages/serviceBound/feedback", "ServiceConnect"),
+    (
+        "DELETE",
+        "/messages/serviceBound/feedback/x",
+        "ServiceConnect",
+    ),
+    (
+        "POST",
+        "/messages/serviceBound/feedback/x/abandon",
+        "ServiceConnect",
+    ),
+    (
+        "POST",
+        "/devices/x/modules/y/messages/devicebound",
+        "ServiceConnect",
+    ),
     ("GET", "/jobs/v2/query", "RegistryRead"),
     ("GET", "/jobs/v2/x", "RegistryRead"),
     ("PUT", "/jobs/v2/x", "RegistryWrite"),

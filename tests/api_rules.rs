@@ -201,6 +201,7 @@ async fn a_disabled_entry_of_any_kind_is_a_result_with_a_record() {
                 Answer {
                     status: 200,
                     headers: Vec::new(),
+                    content: body.to_string(),
                     body,
                 }
             }

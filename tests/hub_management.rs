@@ -8,9 +8,14 @@ use crate::support::hub::{HUB_CERTIFICATES, HUB_RESOURCE};
 use crate::support::operator::CERTIFICATES;
 use crate::support::{HUB, Lab, ROOT};
 
+/// R-G27, R-G30: what becomes of messages for devices is told, too.
 #[tokio::test(start_paused = true)]
 async fn hubs_are_read_and_listed_without_keys() {
-    let lab = Lab::start();
+    let lab = Lab::with(|config| {
+        config.hubs[0].c2d.ttl_seconds = 90;
+        config.hubs[0].c2d.delivery_count_max = 3;
+        config.hubs[0].c2d.feedback_ttl_seconds = 172_800;
+    });
     let read = lab.manage("GET", HUB_RESOURCE, None, None).await;
     assert_eq!((read.status, read.text("name")), (200, "hub-1"));
     assert_eq!(read.text("id"), HUB_RESOURCE);
@@ -19,6 +24,16 @@ async fn hubs_are_read_and_listed_without_keys() {
     let properties = &read.body["properties"];
     assert_eq!(properties["hostName"], HUB);
     assert_eq!(properties["state"], "Active");
+    let cloud_to_device = json!({
+        "maxDeliveryCount": 3,
+        "defaultTtlAsIso8601": "PT1M30S",
+        "feedback": {
+            "lockDurationAsIso8601": "PT1M",
+            "ttlAsIso8601": "P2D",
+            "maxDeliveryCount": 10,
+        },
+    });
+    assert_eq!(properties["cloudToDevice"], cloud_to_device);
     let policies = properties["authorizationPolicies"].as_array().unwrap();
     let names: Vec<&str> = policies
         .iter()

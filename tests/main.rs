@@ -2,8 +2,8 @@
 //!
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
-//! `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one gets (`hostile`,
-//! `mutated`, `resumption`), what those who watch see (`admin`, `mirror`), certificates of strangers
+//! `c2d`, `device_http`, `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one
+//! gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`, `mirror`), certificates of strangers
 //! (`openssl`), the fleet (`scenarios`), the end (`shutdown`), what is emulated (`parity`), and the
 //! rules of the repository (`tidy`).
 //!
@@ -33,6 +33,8 @@ mod registry_bulk;
 
 mod admin;
 mod admission;
+mod c2d;
+mod device_http;
 mod events;
 mod invariants;
 mod jobs;

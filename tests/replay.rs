@@ -1,15 +1,19 @@
 //! Recordings of the official Python and Node clients, replayed byte for byte.
 //!
 //! The recordings lie beside the checkout. They were made against a scripted server, so what
-//! that server said is not looked at, except to know what the client was answering. Three things
+//! that server said is not looked at, except to know what the client was answering. Four things
 //! are put in: a fresh signature over the resource as the client wrote it, the operation the
-//! emulator began, and the request id the emulator gave its method call.
+//! emulator began, the request id the emulator gave its method call, and the number of the packet
+//! in which it sent a message.
 
 mod https;
 mod recording;
 
 use std::collections::BTreeMap;
 
+use linarite_core::hub::c2d::message::{Ack, CloudMessage};
+use linarite_core::hub::message::Properties;
+use linarite_core::id::IdentityId;
 use linarite_core::sas;
 use linarite_core::time::UnixTime;
 use serde_json::{Value, json};
@@ -44,6 +48,8 @@ struct Replay<'a> {
     open: BTreeMap<i64, Mqtt<Box<dyn Stream>>>,
     operation: Option<String>,
     call: Option<String>,
+    /// Number of the packet in which the last message was sent.
+    message: Option<u16>,
     /// Filters granted to clients that keep their session.
     kept: Vec<String>,
     answered: usize,
@@ -216,7 +222,24 @@ impl Replay<'_> {
             self.call_method(conn).await;
         } else if topic.starts_with("$iothub/twin/PATCH/properties/desired/") {
             self.change_desired(conn).await;
+        } else if topic.starts_with("devices/dev1/messages/devicebound/") {
+            self.send_message(conn, &topic).await;
         }
+    }
+
+    /// Sends the device the message that every recorded hub sent.
+    async fn send_message(&mut self, conn: i64, recorded: &str) {
+        let to = "/devices/dev1/messages/devicebound";
+        let system = [("message-id", "m-1"), ("to", to), ("correlation-id", "c-1")];
+        let properties = Properties::new(system, [("prop 1", "a&b")]);
+        let message = CloudMessage::new(properties, b"hello c2d", Ack::Full, None).unwrap();
+        let id = IdentityId::parse(DEVICE).unwrap();
+        self.world.lab.emulator.send(HUB, &id, message).unwrap();
+        let arrived = self.open.get_mut(&conn).unwrap().expect().await;
+        assert_eq!(arrived.topic(), recorded, "{}", self.name);
+        assert_eq!(arrived.payload(), b"hello c2d");
+        self.message = arrived.packet_id();
+        assert_eq!(arrived.first & 0xF7, 0x32, "{}: QoS 1", self.name);
     }
 
     /// Calls the device and leaves the request to be answered by the recording; what the caller
@@ -287,6 +310,11 @@ impl Replay<'_> {
                 }
                 publish(&topic, packet.packet_id(), packet.payload())
             }
+            4 => match self.message {
+                Some(id) => [&[0x40, 2][..], &id.to_be_bytes()].concat(),
+                // For an answer of DPS.
+                None => bytes.to_vec(),
+            },
             _ => bytes.to_vec(),
         }
     }
@@ -348,6 +376,7 @@ async fn replay(recording: &Recording) -> (usize, Vec<String>) {
         open: BTreeMap::new(),
         operation: None,
         call: None,
+        message: None,
         kept: Vec::new(),
         answered: 0,
     };
@@ -358,6 +387,13 @@ async fn replay(recording: &Recording) -> (usize, Vec<String>) {
         at = time;
         replay.event(event).await;
     }
+    let acknowledges =
+        |event: &Value| event["dir"] == "c>s" && event["decoded"]["type"] == "PUBACK";
+    if !recording.is_of_dps() && recording.events.iter().any(acknowledges) {
+        let shown = world.lab.hub("GET", "/devices/dev1", None, None).await;
+        let waiting = &shown.body["cloudToDeviceMessageCount"];
+        assert_eq!(*waiting, 0, "{}: R-G28", recording.name);
+    }
     // Nobody was thrown out: what is still open is open at both ends.
     for client in replay.open.values_mut() {
         client.send([0xC0, 0]).await;
@@ -366,7 +402,7 @@ async fn replay(recording: &Recording) -> (usize, Vec<String>) {
     (replay.answered, replay.kept)
 }
 
-/// W2, W6 to W9, W14, W15.
+/// W2, W6 to W9, W12, W14, W15.
 #[tokio::test(start_paused = true)]
 async fn recorded_clients_get_all_they_need() {
     let Some(recordings) = recordings() else {
@@ -412,6 +448,7 @@ async fn a_client_that_keeps_its_session_is_told_what_it_subscribed_to_before() 
         open: BTreeMap::new(),
         operation: None,
         call: None,
+        message: None,
         kept: Vec::new(),
         answered: 0,
     };

@@ -4,9 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
+use linarite_core::hub::c2d::feedback::FeedbackTerms;
+use linarite_core::hub::c2d::queue::Terms;
 use linarite_core::hub::message::MessageSource;
 use linarite_core::hub::tier::Tier;
 use linarite_core::id::{HubHostName, IdError, IdScope};
+use linarite_core::limits::{
+    C2D_DELIVERY_COUNT_DEFAULT, C2D_TTL_SECONDS_DEFAULT, FEEDBACK_LOCK_SECONDS_DEFAULT,
+};
 use linarite_core::settings::Settings;
 
 use crate::limits::EVENT_BYTES_DEFAULT;
@@ -64,6 +69,8 @@ pub struct HubConfig {
     pub latency_ms: Option<u32>,
     /// What becomes of messages.
     pub events: EventsConfig,
+    /// What becomes of messages for devices.
+    pub c2d: C2dConfig,
     /// The tier whose limits on jobs hold (R-G35); without one there are none but our own.
     pub tier: Option<Tier>,
 }
@@ -78,6 +85,7 @@ impl HubConfig {
             apply_allocation_policy: true,
             latency_ms: None,
             events: EventsConfig::default(),
+            c2d: C2dConfig::default(),
             tier: None,
         }
     }
@@ -103,6 +111,44 @@ impl Default for EventsConfig {
             retention: Duration::from_secs(86_400),
             bytes_max: EVENT_BYTES_DEFAULT,
             routes: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of messages for devices, and of feedback about them (R-G27, R-G30).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct C2dConfig {
+    /// How long a message is good that does not say so itself, in seconds: 60 to 172800.
+    pub ttl_seconds: u32,
+    /// How often a device abandons a message before it is given up, 1 to 100.
+    pub delivery_count_max: u32,
+    /// How long feedback is kept, in seconds: 60 to 172800.
+    pub feedback_ttl_seconds: u32,
+}
+
+impl C2dConfig {
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            ttl_ms: i64::from(self.ttl_seconds) * 1000,
+            delivery_count_max: self.delivery_count_max,
+        }
+    }
+
+    pub(crate) fn feedback_terms(&self) -> FeedbackTerms {
+        FeedbackTerms {
+            ttl_ms: i64::from(self.feedback_ttl_seconds) * 1000,
+            lock_ms: i64::from(FEEDBACK_LOCK_SECONDS_DEFAULT) * 1000,
+            delivery_count_max: C2D_DELIVERY_COUNT_DEFAULT,
+        }
+    }
+}
+
+impl Default for C2dConfig {
+    fn default() -> Self {
+        Self {
+            ttl_seconds: C2D_TTL_SECONDS_DEFAULT,
+            delivery_count_max: C2D_DELIVERY_COUNT_DEFAULT,
+            feedback_ttl_seconds: C2D_TTL_SECONDS_DEFAULT,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use linarite_core::id::IdError;
+use linarite_core::hub::c2d::message::CloudMessage;
+use linarite_core::id::{IdError, IdentityId};
 use linarite_env::event::ConnectionId;
 use linarite_env::{Env, Event};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +20,9 @@ use tokio_rustls::server::TlsStream;
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::error::ServiceError;
 use crate::events::HubEvents;
+use crate::feedback::HubFeedback;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
 use crate::mqtt::mirror::Mirror;
 use crate::outgoing::{Dial, Poster, Sockets};
@@ -194,6 +197,28 @@ impl Emulator {
         let hub = self.services.hub(hub)?;
         let stopped = self.services.cancel.clone();
         Some(HubEvents::new(Arc::clone(&hub.events), stopped))
+    }
+
+    /// Queues a message for a device or module of a hub, which is named by its host name.
+    ///
+    /// # Errors
+    /// 404001 if there is no such hub or device, or it is disabled; 403004 if its queue is full.
+    pub fn send(
+        &self,
+        hub: &str,
+        id: &IdentityId,
+        message: CloudMessage,
+    ) -> Result<(), ServiceError> {
+        let hub = self.services.hub(hub);
+        let hub = hub.ok_or_else(|| ServiceError::identity_not_found(id))?;
+        hub.send_to_device(id, message)
+    }
+
+    /// What became of messages of a hub, by its host name; `None` if there is no such hub.
+    #[must_use]
+    pub fn feedback(&self, hub: &str) -> Option<HubFeedback> {
+        let stopped = self.services.cancel.clone();
+        Some(HubFeedback::new(self.services.hub(hub)?, stopped))
     }
 
     /// Serves one stream in a task of its own. Streams over the bound are dropped at once.

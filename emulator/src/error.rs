@@ -186,11 +186,11 @@ impl From<&Refusal> for ServiceError {
 
 impl From<&AdmissionError> for ServiceError {
     fn from(error: &AdmissionError) -> Self {
-        Self::new(
-            error.code(),
-            "IotHubUnauthorizedAccess",
-            error.rule(),
-            error.to_string(),
-        )
+        let name = match error.code() {
+            403_012 => "DeviceDisabled",
+            404_001 => "DeviceNotFound",
+            _ => "IotHubUnauthorizedAccess",
+        };
+        Self::new(error.code(), name, error.rule(), error.to_string())
     }
 }

@@ -41,6 +41,10 @@ pub const FILTERS_PER_SUBSCRIBE_MAX: usize = 16;
 /// Commands waiting for a device session to take them. Ours.
 pub const MAILBOX_MAX: usize = 256;
 
+/// How much a session writes of the messages that wait for its device before it looks at other
+/// things, in bytes. Ours.
+pub const DELIVERY_BYTES: usize = 64 * 1024;
+
 /// Longest keep-alive a hub honours, and what applies to a client that asks for none (R-G14).
 pub const KEEP_ALIVE_SERVER_MAX: Duration =
     Duration::from_millis(linarite_core::hub::session::SILENCE_MS_MAX);

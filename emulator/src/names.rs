@@ -19,6 +19,7 @@ pub(crate) struct Names {
     operations: Mutex<Rng>,
     tracking: Mutex<Rng>,
     correlations: Mutex<Rng>,
+    locks: Mutex<Rng>,
     /// Where lists go on.
     pub(crate) continuations: Continuations,
 }
@@ -31,6 +32,7 @@ impl Names {
             operations: stream("operation-id"),
             tracking: stream("tracking-id"),
             correlations: stream("correlation-id"),
+            locks: stream("lock-token"),
             continuations: Continuations::new(entropy, service),
         }
     }
@@ -54,6 +56,11 @@ impl Names {
     /// Tells one of the hub's own events from all others.
     pub(crate) fn correlation_id(&self) -> String {
         guid(&self.correlations)
+    }
+
+    /// Tells who took a message from all others; nobody else can guess it.
+    pub(crate) fn lock_token(&self) -> String {
+        guid(&self.locks)
     }
 
     /// A generation id: an opaque text, new after delete and create (R-G1).

@@ -1,8 +1,11 @@
 //! The services behind the listeners. Transports call them; they call `core` and the stores.
 
+mod alarm;
 pub(crate) mod bulk;
+pub(crate) mod c2d;
 pub(crate) mod certificates;
 pub(crate) mod enroll;
+pub(crate) mod feedback;
 pub(crate) mod hub;
 pub(crate) mod instance;
 pub(crate) mod job;
@@ -70,7 +73,7 @@ impl Services {
             .map(|hub| {
                 let settings = config.settings;
                 let names = Arc::clone(&names);
-                Arc::new(Hub::new(hub, env.clone(), settings, names, &tasks, &cancel))
+                Hub::new(hub, env.clone(), settings, names, &tasks, &cancel)
             })
             .collect();
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));

@@ -59,7 +59,7 @@ impl Recording {
             .any(|event| event["client_cert_subject"].is_string())
     }
 
-    fn is_of_dps(&self) -> bool {
+    pub(super) fn is_of_dps(&self) -> bool {
         self.name.contains("dps")
     }
 }

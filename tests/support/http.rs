@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<Value>,
+    /// A body that is no JSON, instead.
+    pub(crate) plain: Option<String>,
 }
 
 impl Request {
@@ -25,6 +27,7 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: None,
+            plain: None,
         }
     }
 
@@ -38,13 +41,19 @@ impl Request {
         self
     }
 
+    pub(crate) fn plain(mut self, body: impl Into<String>) -> Self {
+        self.plain = Some(body.into());
+        self
+    }
+
     /// The request as the last of its connection.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.written("close")
     }
 
     fn written(&self, connection: &str) -> Vec<u8> {
-        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let json = self.body.as_ref().map(Value::to_string);
+        let body = json.or_else(|| self.plain.clone()).unwrap_or_default();
         let mut text = format!(
             "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: {connection}\r\nContent-Length: {}\r\n",
             self.method,
@@ -97,6 +106,8 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     /// Null where there was no JSON.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) content: String,
 }
 
 impl Answer {
@@ -126,6 +137,7 @@ impl Answer {
             status: status.parse().unwrap(),
             headers: lines.map(header).collect(),
             body: serde_json::from_str(body).unwrap_or(Value::Null),
+            content: body.to_owned(),
         }
     }
 }

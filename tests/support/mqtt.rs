@@ -159,6 +159,11 @@ impl Packet {
         serde_json::from_slice(self.payload()).unwrap()
     }
 
+    /// Whether it says that it was sent before.
+    pub(crate) fn is_again(&self) -> bool {
+        self.first & 0x08 != 0
+    }
+
     /// A PUBACK of packet id `id`.
     pub(crate) fn puback(id: u16) -> Self {
         let body = id.to_be_bytes().to_vec();

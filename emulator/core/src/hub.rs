@@ -1,5 +1,5 @@
-//! IoT Hub: identities of devices and modules, who may connect, twins, direct methods, messages,
-//! queries and jobs.
+//! IoT Hub: identities of devices and modules, who may connect, twins, direct methods, messages
+//! in both directions, queries and jobs.
 
 pub mod identity;
 
@@ -26,3 +26,5 @@ pub mod query;
 pub mod tier;
 
 pub mod job;
+
+pub mod c2d;

@@ -168,3 +168,43 @@ pub const HUB_UNITS_MIN: u32 = 1;
 
 /// Most units of a hub (Microsoft's page on scaling; S1 and S2).
 pub const HUB_UNITS_MAX: u32 = 200;
+
+/// Messages that may wait for one device (R-G27).
+pub const C2D_QUEUE_LENGTH_MAX: usize = 50;
+
+/// Largest message for a device, in bytes (behaviour H.2: C2D 64 KB).
+pub const C2D_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a device that took a message keeps it from others, in seconds (R-G27).
+pub const C2D_LOCK_SECONDS: u32 = 60;
+
+/// Longest such time a device may ask for over HTTP, in seconds. Ours: that of feedback.
+pub const C2D_LOCK_SECONDS_MAX: u32 = 300;
+
+/// How long a message for a device is good, in seconds, unless it says so itself (R-G27).
+pub const C2D_TTL_SECONDS_DEFAULT: u32 = 3600;
+
+/// Shortest such time a hub may be configured to, in seconds; feedback has the same (R-G27).
+pub const C2D_TTL_SECONDS_MIN: u32 = 60;
+
+/// Longest such time a hub may be configured to, in seconds; feedback has the same (R-G27).
+pub const C2D_TTL_SECONDS_MAX: u32 = 2 * 86_400;
+
+/// How often a device may abandon a message before it is given up (R-G27); feedback has the same.
+pub const C2D_DELIVERY_COUNT_DEFAULT: u32 = 10;
+
+/// Most a hub may be configured to (R-G27); feedback has the same.
+pub const C2D_DELIVERY_COUNT_MAX: u32 = 100;
+
+/// Records of one batch of feedback (R-G30).
+pub const FEEDBACK_BATCH_RECORDS: usize = 64;
+
+/// Least time between two batches of feedback that are not full, in milliseconds (R-G30).
+pub const FEEDBACK_BATCH_MS: i64 = 15_000;
+
+/// Batches of feedback that wait at one hub; the oldest makes room. Ours.
+pub const FEEDBACK_BATCHES_MAX: usize = 1000;
+
+/// How long a batch of feedback is locked for whoever took it, in seconds (Microsoft's page on
+/// cloud-to-device messages, configuration options).
+pub const FEEDBACK_LOCK_SECONDS_DEFAULT: u32 = 60;

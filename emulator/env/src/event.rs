@@ -202,6 +202,19 @@ pub enum Event {
         device_id: Arc<str>,
         message_id: Option<Arc<str>>,
     },
+    /// A message for a device was queued.
+    MessageQueued {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        message_id: Option<Arc<str>>,
+    },
+    /// A message for a device left its queue; `fate` is `Success` if the device completed it.
+    MessageSettled {
+        hub: Arc<str>,
+        device_id: Arc<str>,
+        message_id: Option<Arc<str>>,
+        fate: &'static str,
+    },
     /// A direct method ended with a device's answer.
     MethodAnswered {
         hub: Arc<str>,

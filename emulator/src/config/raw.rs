@@ -1,26 +1,24 @@
 //! The configuration file: TOML in, [`Config`] out.
 
+mod hub;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
-use linarite_core::hub::message::MessageSource;
-use linarite_core::hub::tier::{Edition, Tier};
+use linarite_core::dps::allocation::InstanceAllocationPolicy;
 use linarite_core::id::{HubHostName, IdScope};
-use linarite_core::limits::{
-    EVENT_RETENTION_DAYS_MAX, EVENT_RETENTION_DAYS_MIN, FORCED_CLOSE_DELAY_SECONDS_MAX,
-    HUB_UNITS_MAX, HUB_UNITS_MIN, PARTITIONS_MAX,
-};
+use linarite_core::limits::FORCED_CLOSE_DELAY_SECONDS_MAX;
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, EventsConfig, HubConfig, WebhookConfig};
-use crate::limits::{PARTITION_BYTES_MIN, WEBHOOK_TIMEOUT_SECONDS_MAX};
+use super::{Config, WebhookConfig};
+use crate::limits::WEBHOOK_TIMEOUT_SECONDS_MAX;
+use hub::{RawHub, read_hubs};
 
 /// What is wrong with a configuration file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,21 +62,6 @@ struct RawDps {
     allocation_policy: Option<Spanned<String>>,
     assignment_latency_ms: Option<u32>,
     retry_after_seconds: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHub {
-    host: Spanned<String>,
-    weight: Option<Spanned<i64>>,
-    latency_ms: Option<Spanned<i64>>,
-    apply_allocation_policy: Option<bool>,
-    partition_count: Option<Spanned<u16>>,
-    retention_days: Option<Spanned<u8>>,
-    events_mib: Option<Spanned<u32>>,
-    routes: Option<Vec<Spanned<String>>>,
-    tier: Option<Spanned<String>>,
-    units: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -253,74 +236,6 @@ fn read_dps(source: &Source<'_>, raw: RawDps, config: &mut Config) -> Result<(),
     Ok(())
 }
 
-fn read_hubs(
-    source: &Source<'_>,
-    hubs: &Spanned<Vec<RawHub>>,
-) -> Result<Vec<HubConfig>, ConfigError> {
-    if hubs.get_ref().is_empty() {
-        return Err(source.error(hubs.span().start, "hubs: expected at least one"));
-    }
-    let mut read: Vec<HubConfig> = Vec::new();
-    for hub in hubs.get_ref() {
-        let host = source.parse("hubs.host", &hub.host, HubHostName::parse)?;
-        if read.iter().any(|other| other.host == host) {
-            let problem = format!("hubs.host: {host} is there twice");
-            return Err(source.error(hub.host.span().start, problem));
-        }
-        let mut config = HubConfig::new(host);
-        if let Some(weight) = &hub.weight {
-            config.weight = source.number("hubs.weight", weight, |number| {
-                let weight = u16::try_from(number).unwrap_or(u16::MAX);
-                HubWeight::new(weight)
-                    .map_err(|error| format!("expected {} to {}", error.min, error.max))
-            })?;
-        }
-        if let Some(latency) = &hub.latency_ms {
-            config.latency_ms = Some(source.number("hubs.latency_ms", latency, |number| {
-                u32::try_from(number).map_err(|_| format!("expected 0 to {}", u32::MAX))
-            })?);
-        }
-        config.apply_allocation_policy = hub.apply_allocation_policy.unwrap_or(true);
-        config.events = read_events(source, hub)?;
-        config.tier = read_tier(source, hub)?;
-        read.push(config);
-    }
-    Ok(read)
-}
-
-fn read_events(source: &Source<'_>, hub: &RawHub) -> Result<EventsConfig, ConfigError> {
-    let mut events = EventsConfig::default();
-    if let Some(count) = &hub.partition_count {
-        let expected = 1..=PARTITIONS_MAX;
-        events.partition_count = source.within("hubs.partition_count", count, expected)?;
-    }
-    if let Some(days) = &hub.retention_days {
-        let expected = EVENT_RETENTION_DAYS_MIN..=EVENT_RETENTION_DAYS_MAX;
-        let days = source.within("hubs.retention_days", days, expected)?;
-        events.retention = Duration::from_secs(u64::from(days) * 86_400);
-    }
-    if let Some(mib) = &hub.events_mib {
-        // At least PARTITION_BYTES_MIN for each partition.
-        let expected = u32::from(events.partition_count)..=1024 * 1024;
-        let mib = source.within("hubs.events_mib", mib, expected)?;
-        events.bytes_max = u64::from(mib) * PARTITION_BYTES_MIN;
-    }
-    for route in hub.routes.iter().flatten() {
-        let from = source.parse("hubs.routes", route, |name| {
-            MessageSource::parse(name)
-                .filter(|from| *from != MessageSource::Telemetry)
-                .ok_or(
-                    "expected deviceLifecycleEvents, twinChangeEvents or \
-                     deviceConnectionStateEvents; telemetry needs no route",
-                )
-        })?;
-        if !events.routes.contains(&from) {
-            events.routes.push(from);
-        }
-    }
-    Ok(events)
-}
-
 fn read_webhook(
     source: &Source<'_>,
     raw: &RawWebhook,
@@ -354,23 +269,6 @@ fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
         return Err(format!("{name} holds no certificate"));
     }
     Ok(certificates.iter().map(|der| der.to_vec()).collect())
-}
-
-/// No tier and the tier `none` are the same; the units are checked with either.
-fn read_tier(source: &Source<'_>, hub: &RawHub) -> Result<Option<Tier>, ConfigError> {
-    let named = hub.tier.as_ref();
-    let named = named.filter(|tier| !tier.get_ref().eq_ignore_ascii_case("none"));
-    let edition = match named {
-        None => None,
-        Some(tier) => Some(source.parse("hubs.tier", tier, Edition::parse)?),
-    };
-    let units = match &hub.units {
-        None => HUB_UNITS_MIN,
-        Some(units) => source.within("hubs.units", units, HUB_UNITS_MIN..=HUB_UNITS_MAX)?,
-    };
-    let at = hub.units.as_ref().map(|units| units.span().start);
-    let tier = edition.map(|edition| Tier::new(edition, units)).transpose();
-    tier.map_err(|error| source.error(at.unwrap_or_default(), format!("hubs.units: {error}")))
 }
 
 fn read_settings(

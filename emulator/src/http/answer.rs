@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, IF_MATCH, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, IF_MATCH, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use linarite_core::id::Precondition;
+use linarite_core::sas::SharedAccessSignature;
 use serde_json::Value;
 
 use crate::error::ServiceError;
 use crate::service::Services;
+use crate::service::register::Shown;
+use crate::tls::peer::PeerIdentity;
 use crate::wire::management::CodeAs;
 use crate::wire::{dps, hub, management};
 
@@ -111,6 +114,18 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 /// The host the client dialled; empty if it did not say.
 pub(super) fn host(headers: &HeaderMap) -> &str {
     header(headers, &HOST).unwrap_or_default()
+}
+
+/// What a device shows: a token in the header is judged before a certificate in TLS.
+pub(super) fn credential(headers: &HeaderMap, peer: PeerIdentity) -> Result<Shown, ServiceError> {
+    let token = header(headers, &AUTHORIZATION).filter(|text| !text.is_empty());
+    match (token, peer) {
+        (Some(text), _) => SharedAccessSignature::parse(text)
+            .map(Shown::Token)
+            .map_err(|error| ServiceError::unauthorized(format!("Authorization: {error}"))),
+        (None, PeerIdentity::Certificate(chain)) => Ok(Shown::Certificate(chain)),
+        (None, PeerIdentity::NoCertificate) => Ok(Shown::Nothing),
+    }
 }
 
 /// What `If-Match` asks for. Python's hub client sends it empty for "nothing" (ENDPOINTS 1).

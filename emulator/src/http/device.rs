@@ -5,16 +5,15 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use bytes::Bytes;
 use linarite_core::dps::registration::Transport;
 use linarite_core::dps::reprovision::DeviceApi;
-use linarite_core::sas::SharedAccessSignature;
 
-use super::answer::{Answered, Api, Refusal, header, host, ok};
+use super::answer::{Answered, Api, Refusal, credential, host, ok};
 use crate::error::ServiceError;
 use crate::limits::DPS_MESSAGE_BYTES_MAX;
 use crate::service::Services;
@@ -131,7 +130,7 @@ fn read_body(body: &Bytes, id: &str) -> Result<RegisterBody, ServiceError> {
     dps::read_register_body(body, id)
 }
 
-/// A token in the header is judged before a certificate in TLS.
+/// What a device of this instance shows.
 fn shown(
     services: &Services,
     id_scope: &str,
@@ -146,16 +145,7 @@ fn shown(
             "Unauthorized",
         ));
     }
-    match (
-        header(headers, &AUTHORIZATION).filter(|text| !text.is_empty()),
-        peer,
-    ) {
-        (Some(text), _) => SharedAccessSignature::parse(text)
-            .map(Shown::Token)
-            .map_err(|error| ServiceError::unauthorized(format!("Authorization: {error}"))),
-        (None, PeerIdentity::Certificate(chain)) => Ok(Shown::Certificate(chain)),
-        (None, PeerIdentity::NoCertificate) => Ok(Shown::Nothing),
-    }
+    credential(headers, peer)
 }
 
 fn respond(answer: Answer) -> Response {

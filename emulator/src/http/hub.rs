@@ -1,8 +1,11 @@
-//! The hub's service API (behaviour F.2): who may call it, and what its parts share.
+//! The hub's service API (behaviour F.2): who may call it, and what its parts share; and beside
+//! it, in `device`, the hub's device API.
 //!
 //! Modules have the same calls as devices, at addresses below those of their device.
 
+mod device;
 mod job;
+mod message;
 mod method;
 mod query;
 mod registry;
@@ -29,6 +32,8 @@ pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
     Router::new()
         .merge(registry::routes())
         .merge(twin::routes())
+        .merge(message::routes())
+        .merge(device::routes())
         .merge(method::routes())
         .merge(query::routes())
         .merge(job::routes())
@@ -83,14 +88,19 @@ fn authorized(
     needed: Right,
 ) -> Result<Arc<Hub>, ServiceError> {
     let host = host(headers);
-    let hub = services.hub(host).ok_or_else(|| {
-        let text = format!("No hub is named {host}.");
-        ServiceError::new(404_000, "IotHubNotFound", "R-F10", text)
-    })?;
+    let hub = find(services, host)?;
     let now = services.env.clock.now();
     hub.policy
         .authorize(header(headers, &AUTHORIZATION), host, needed, now)?;
     Ok(hub)
+}
+
+/// The hub of that host name.
+fn find(services: &Services, host: &str) -> Result<Arc<Hub>, ServiceError> {
+    services.hub(host).ok_or_else(|| {
+        let text = format!("No hub is named {host}.");
+        ServiceError::new(404_000, "IotHubNotFound", "R-F10", text)
+    })
 }
 
 /// Finds and opens the hub, then does the work; either's error goes out in this API's shape.

@@ -77,6 +77,12 @@ fn canonical(path: &str) -> String {
         &[0, 1]
     } else if is(0, "twins") {
         &[0, 2, 4]
+    } else if is(0, "messages") {
+        &[0, 1, 2, 4]
+    } else if is(0, "devices") && is(2, "messages") {
+        &[0, 2, 3, 5]
+    } else if is(0, "devices") && is(2, "modules") {
+        &[0, 2, 4, 5]
     } else if is(0, "jobs") && is(1, "v2") {
         &[0, 1, 3]
     } else if is(1, "registrations") && !is(0, "enrollments") {
@@ -135,6 +141,18 @@ mod tests {
             (
                 "/Providers/Microsoft.Devices/Operations",
                 "/providers/microsoft.devices/operations",
+            ),
+            (
+                "/Messages/ServiceBound/Feedback/Token/Abandon",
+                "/messages/servicebound/feedback/Token/abandon",
+            ),
+            (
+                "/devices/D/messages/deviceBound/Token/Abandon",
+                "/devices/D/messages/devicebound/Token/abandon",
+            ),
+            (
+                "/devices/D/modules/M/Messages/DeviceBound",
+                "/devices/D/modules/M/messages/devicebound",
             ),
             (
                 "/subscriptions/Providers/Providers/Microsoft.Devices/provisioningServices/",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use linarite_core::hub::c2d::queue::PacketSettlement;
 use linarite_core::hub::message::{Origin, Properties};
 use linarite_core::id::IdentityId;
 use linarite_env::event::{ConnectionId, Reason};
@@ -19,15 +20,15 @@ use super::connection::{Ending, Refused};
 use super::dps::{refused, session_silence, shown};
 use super::outbox::Outbox;
 use super::topic::{
-    HubFilter, HubPublish, NotText, desired_change, method_request, property_bag, telemetry_bag,
-    twin_response,
+    HubFilter, HubPublish, NotText, TOPIC_BYTES_MAX, desired_change, device_bound, method_request,
+    property_bag, spells_encoded, telemetry_bag, twin_response,
 };
 use crate::error::ServiceError;
-use crate::limits::{FILTERS_PER_SUBSCRIBE_MAX, MAILBOX_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{DELIVERY_BYTES, FILTERS_PER_SUBSCRIBE_MAX, MAILBOX_MAX, SUBSCRIPTIONS_MAX};
 use crate::service::Services;
 use crate::service::hub::Hub;
 use crate::service::mailbox::{Command, Mailbox, MethodAnswer};
-use crate::service::session::{Newcomer, Subscriptions};
+use crate::service::session::{DeliveryForm, Newcomer, Subscriptions};
 use crate::tls::peer::PeerIdentity;
 use crate::wire::hub as body;
 
@@ -196,7 +197,15 @@ impl HubSession {
                 out.pong();
                 Ok(())
             }
-            Packet::PublishAck { .. } => Ok(()),
+            Packet::PublishAck { packet_id } => {
+                // R-G4: what was cut off has no say, so what it holds goes back into the queue.
+                if !self.cut_off {
+                    let settlement = PacketSettlement::Acknowledged;
+                    self.hub
+                        .settle_packet(&self.id, self.connection, packet_id, settlement);
+                }
+                Ok(())
+            }
             _ => Err(Ending::because("R-G18", 400_000, "a packet out of place")),
         }
     }
@@ -213,6 +222,7 @@ impl HubSession {
                 self.cut_off = true;
                 Ok(())
             }
+            Command::Deliver => self.deliver(out),
             Command::DesiredChanged { version, patch } => {
                 if self.subscriptions.has(HubFilter::DesiredChanges) {
                     out.publish(desired_change(version), QoS::AtMostOnce, patch)?;
@@ -253,6 +263,39 @@ impl HubSession {
                 .accept_telemetry(&self.origin, properties, &payload);
         }
         self.hub.close_session(&self.id, self.connection, ending);
+    }
+
+    /// Sends messages that wait for the device; leaves the rest for the next turn once there is
+    /// much to write.
+    fn deliver(&self, out: &mut Outbox) -> Result<(), Ending> {
+        let DeliveryForm {
+            acknowledged,
+            encoded,
+        } = self.subscriptions.form();
+        while self.subscriptions.has(HubFilter::CloudToDevice) {
+            if out.len() >= DELIVERY_BYTES {
+                // A nudge always fits into a mailbox.
+                let _ = self.mailbox.put(Command::Deliver);
+                break;
+            }
+            let next = self
+                .hub
+                .next_message(&self.id, self.connection, acknowledged);
+            let Some(sent) = next else { break };
+            let topic = device_bound(&self.id, &sent.delivery, encoded);
+            let payload = Bytes::copy_from_slice(sent.delivery.message.body());
+            match sent.packet {
+                Some(packet) if topic.len() > TOPIC_BYTES_MAX => {
+                    let settlement = PacketSettlement::Impossible;
+                    self.hub
+                        .settle_packet(&self.id, self.connection, packet.id, settlement);
+                }
+                Some(packet) => out.publish_numbered(topic, packet, payload)?,
+                None if topic.len() > TOPIC_BYTES_MAX => {}
+                None => out.publish(topic, QoS::AtMostOnce, payload)?,
+            }
+        }
+        Ok(())
     }
 
     fn published(&mut self, publish: &Publish, out: &mut Outbox) -> Result<(), Ending> {
@@ -338,12 +381,20 @@ impl HubSession {
         }
         let mut granted = Vec::with_capacity(filters.len());
         for (filter, qos) in filters {
+            let text = *filter;
             let Some(filter) = HubFilter::parse(filter, &self.id) else {
                 let text = format!("filter {filter} is not one this device may use");
                 return Err(Ending::because("R-G17", 400_000, text));
             };
+            let qos = qos.less_value(QoS::AtLeastOnce);
             self.subscriptions.add(filter);
-            granted.push(qos.less_value(QoS::AtLeastOnce));
+            if filter == HubFilter::CloudToDevice {
+                self.subscriptions.set_form(DeliveryForm {
+                    acknowledged: qos == QoS::AtLeastOnce,
+                    encoded: spells_encoded(text, &self.id),
+                });
+            }
+            granted.push(qos);
         }
         debug_assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX);
         self.remember_subscriptions();

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use bytes::{Bytes, BytesMut};
+use linarite_core::hub::c2d::queue::Packet as Numbered;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v3::{ConnectAck, ConnectAckReason, Packet, SubscribeReturnCode};
 
@@ -27,6 +28,11 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// How many bytes are to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// What is to be written; the outbox is empty afterwards and keeps no buffer.
@@ -81,7 +87,7 @@ impl Outbox {
         payload: Bytes,
     ) -> Result<(), Malformed> {
         let packet_id = (qos != QoS::AtMostOnce).then(|| self.next_packet_id());
-        self.publish_as(topic, packet_id, payload)
+        self.push_publish(topic, packet_id, false, payload)
     }
 
     /// The same with a packet id of [`Self::next_packet_id`], or at QoS 0 without one.
@@ -91,14 +97,37 @@ impl Outbox {
         packet_id: Option<NonZeroU16>,
         payload: Bytes,
     ) -> Result<(), Malformed> {
+        self.push_publish(topic, packet_id, false, payload)
+    }
+
+    /// Publishes at QoS 1 in a packet that somebody else has numbered.
+    ///
+    /// # Errors
+    /// If the topic is longer than MQTT can say.
+    pub(crate) fn publish_numbered(
+        &mut self,
+        topic: String,
+        packet: Numbered,
+        payload: Bytes,
+    ) -> Result<(), Malformed> {
+        self.push_publish(topic, Some(packet.id), packet.again, payload)
+    }
+
+    fn push_publish(
+        &mut self,
+        topic: String,
+        packet_id: Option<NonZeroU16>,
+        dup: bool,
+        payload: Bytes,
+    ) -> Result<(), Malformed> {
+        let qos = match packet_id {
+            None => QoS::AtMostOnce,
+            Some(_) => QoS::AtLeastOnce,
+        };
         let publish = Publish {
-            dup: false,
+            dup,
             retain: false,
-            qos: if packet_id.is_some() {
-                QoS::AtLeastOnce
-            } else {
-                QoS::AtMostOnce
-            },
+            qos,
             topic: topic.into(),
             packet_id,
             payload,
@@ -106,11 +135,6 @@ impl Outbox {
         };
         self.codec
             .encode(Packet::Publish(Box::new(publish)), &mut self.bytes)
-    }
-
-    /// How much waits to be written, in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
     }
 
     /// Another packet id than the last.

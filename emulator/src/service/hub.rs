@@ -1,6 +1,6 @@
 //! One IoT Hub: what its services share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use linarite_core::id::{ETag, HubHostName};
 use linarite_core::settings::Settings;
@@ -9,10 +9,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::alarm::Alarm;
+use super::feedback::Feedback;
 use super::job::Workshop;
 use super::presence::Watch;
 use super::voice::Voice;
-use crate::config::HubConfig;
+use crate::config::{C2dConfig, HubConfig};
 use crate::names::Names;
 use crate::policy::Policies;
 use crate::store::certificates::CertificateShelf;
@@ -38,6 +40,14 @@ pub(crate) struct Hub {
     /// For devices of type `certificateAuthority`, and for nothing else (R-D10).
     pub(super) certificates: CertificateShelf,
     pub(super) workshop: Workshop,
+    /// What becomes of messages for devices.
+    pub(crate) c2d: C2dConfig,
+    pub(super) feedback: Mutex<Feedback>,
+    /// Woken whenever a batch of feedback waits for a reader.
+    pub(crate) feedback_arrived: Notify,
+    pub(super) alarm: Alarm,
+    /// Itself, for the alarm.
+    pub(super) this: Weak<Self>,
     /// Woken whenever a session opens or subscribes, for method calls that wait for one.
     pub(super) connected: Notify,
     name: Arc<str>,
@@ -53,10 +63,10 @@ impl Hub {
         names: Arc<Names>,
         tasks: &TaskTracker,
         cancel: &CancellationToken,
-    ) -> Self {
+    ) -> Arc<Self> {
         let events = Arc::new(EventLog::new(&config.events, env.clock.clone()));
         let voice = Arc::new(Voice::new(config, &events, &names, &env.clock));
-        Self {
+        Arc::new_cyclic(|this| Self {
             policy: Policies::hub(),
             name: config.host.as_str().into(),
             host: config.host.clone(),
@@ -65,14 +75,19 @@ impl Hub {
             presence: Arc::new(Watch::new(&voice, &env.clock, tasks, cancel)),
             voice,
             resource_etag: names.etag(),
-            env,
             settings,
             names,
             devices: Devices::default(),
             certificates: CertificateShelf::default(),
             workshop: Workshop::new(config.tier),
             connected: Notify::new(),
-        }
+            c2d: config.c2d,
+            feedback: Mutex::default(),
+            feedback_arrived: Notify::new(),
+            alarm: Alarm::new(&env.clock, tasks, cancel),
+            this: Weak::clone(this),
+            env,
+        })
     }
 
     /// The host name, as events carry it.

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     },
     /// Tell the device about changed desired properties.
     DesiredChanged { version: u64, patch: Bytes },
+    /// Send the device the messages that wait for it.
+    Deliver,
     /// End at once.
     Close(Reason),
     /// End before long, and at the next word of the device (R-E6).
@@ -37,6 +39,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    fn delivers(&self) -> bool {
+        matches!(self, Self::Deliver)
+    }
+
     /// Whether it ends the session.
     fn closes(&self) -> bool {
         matches!(self, Self::Close(_) | Self::CloseLater { .. })
@@ -51,11 +57,16 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Queues `command`; gives it back if [`MAILBOX_MAX`] are waiting. A close always fits.
+    /// Queues `command`; gives it back if [`MAILBOX_MAX`] are waiting. A close always fits, and so does
+    /// a nudge to deliver, of which there is never more than one.
     pub(crate) fn put(&self, command: Command) -> Result<(), Command> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= MAILBOX_MAX && !command.closes() {
-            return Err(command);
+        match command {
+            Command::Deliver if queue.iter().any(Command::delivers) => return Ok(()),
+            Command::Deliver => {}
+            _ if command.closes() => {}
+            _ if queue.len() >= MAILBOX_MAX => return Err(command),
+            _ => {}
         }
         queue.push_back(command);
         drop(queue);

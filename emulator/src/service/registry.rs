@@ -22,6 +22,8 @@ pub(crate) struct IdentityView {
     pub(crate) connected: bool,
     pub(crate) connection_changed: Option<UnixMillis>,
     pub(crate) last_activity: Option<UnixMillis>,
+    /// Messages that it has not settled.
+    pub(crate) messages: usize,
 }
 
 impl IdentityView {
@@ -31,6 +33,7 @@ impl IdentityView {
             connected: held.live.is_some(),
             connection_changed: held.connection_changed,
             last_activity: held.last_activity,
+            messages: held.inbox.as_ref().map_or(0, |inbox| inbox.queue.len()),
         }
     }
 }
@@ -173,6 +176,7 @@ impl Hub {
             self.tell_deleted(&held.identity.id);
             self.tell_whole(Operation::DeleteDeviceIdentity, &held);
             self.presence.forget(&held.identity.id);
+            self.forget_messages(&held);
             if let Some(live) = held.live {
                 self.cut_off(&live, Cut::Deleted);
             }

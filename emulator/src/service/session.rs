@@ -24,13 +24,45 @@ use crate::mqtt::topic::HubFilter;
 use crate::policy::{Policy, Right};
 use crate::store::devices::LiveSession;
 
-/// A set of [`HubFilter`]s.
+/// A set of [`HubFilter`]s, and how the one for cloud-to-device messages was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subscriptions(u8);
 
+/// How a device wants the messages for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeliveryForm {
+    /// At QoS 1, so that it acknowledges them.
+    pub(crate) acknowledged: bool,
+    /// With its id percent-encoded in the topic: topics must match the filter it wrote.
+    pub(crate) encoded: bool,
+}
+
 impl Subscriptions {
+    const FILTERS: u8 = 0b0001_1111;
+    const UNACKNOWLEDGED: u8 = 0b0010_0000;
+    const ENCODED: u8 = 0b0100_0000;
+
     pub(crate) fn add(&mut self, filter: HubFilter) {
         self.0 |= filter as u8;
+    }
+
+    /// Notes how cloud-to-device messages are wanted.
+    pub(crate) fn set_form(&mut self, form: DeliveryForm) {
+        self.0 &= !(Self::UNACKNOWLEDGED | Self::ENCODED);
+        if !form.acknowledged {
+            self.0 |= Self::UNACKNOWLEDGED;
+        }
+        if form.encoded {
+            self.0 |= Self::ENCODED;
+        }
+    }
+
+    /// How cloud-to-device messages are wanted.
+    pub(crate) fn form(self) -> DeliveryForm {
+        DeliveryForm {
+            acknowledged: self.0 & Self::UNACKNOWLEDGED == 0,
+            encoded: self.0 & Self::ENCODED != 0,
+        }
     }
 
     pub(crate) fn remove(&mut self, filter: HubFilter) {
@@ -42,7 +74,7 @@ impl Subscriptions {
     }
 
     pub(crate) fn len(self) -> usize {
-        self.0.count_ones() as usize
+        (self.0 & Self::FILTERS).count_ones() as usize
     }
 }
 
@@ -56,15 +88,14 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) clean: bool,
 }
 
-impl Newcomer<'_> {
-    /// Who it is, once it was let in (R-G37).
-    fn origin(&self, identity: &Identity) -> Origin {
-        let by = match self.shown {
-            Shown::Certificate(_) => AuthenticatedBy::X509,
-            Shown::Token(_) | Shown::Nothing => AuthenticatedBy::Sas,
-        };
-        Origin::authenticated(self.id.clone(), &identity.generation_id, by)
-    }
+/// Who it is that was let in by what it showed (R-G37).
+fn origin(identity: &Identity, shown: &Shown) -> Arc<Origin> {
+    let by = match shown {
+        Shown::Certificate(_) => AuthenticatedBy::X509,
+        Shown::Token(_) | Shown::Nothing => AuthenticatedBy::Sas,
+    };
+    let (id, generation_id) = (identity.id.clone(), &identity.generation_id);
+    Arc::new(Origin::authenticated(id, generation_id, by))
 }
 
 /// A session that was opened.
@@ -91,7 +122,6 @@ impl Hub {
     /// The judging and the take-over happen under the device's lock, so a credential that is
     /// replaced at the same time decides either before or after, never in between.
     pub(crate) fn open_session(&self, newcomer: Newcomer<'_>) -> Result<Opened, ServiceError> {
-        let presented = newcomer.shown.fingerprint();
         let policy = self.policy_of(&newcomer.shown);
         let judge = |found: Option<Found<'_>>| {
             self.judge(newcomer.id, found, &newcomer.shown, policy.as_ref())
@@ -113,35 +143,22 @@ impl Hub {
             let opened = Opened {
                 session_present: kept.is_some(),
                 subscriptions,
-                origin: Arc::new(newcomer.origin(&held.identity)),
+                origin: origin(&held.identity, &newcomer.shown),
                 ends: self.credential_end(&admitted),
             };
-            Ok((opened, held.live.replace(live)))
+            let replaced = held.live.replace(live);
+            self.hand_over_messages(held, kept.is_some());
+            Ok((opened, replaced))
         });
         // Nobody of that name: the same rules say so.
-        let opened = opened.unwrap_or_else(|| {
-            Err(judge(None).err().unwrap_or(AdmissionError::DeviceNotFound {
-                resource: newcomer.id.path(),
-            }))
-        });
-        let (opened, replaced) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                let error = ServiceError::from(&error);
-                self.env.events.emit(Event::SessionRefused {
-                    hub: self.name(),
-                    device_id: newcomer.id.text(),
-                    presented,
-                    reason: error.reason(),
-                });
-                return Err(error);
-            }
-        };
+        let opened = opened.unwrap_or_else(|| Err(not_found(newcomer.id, judge(None))));
+        let opened = opened.map_err(|error| self.refuse(newcomer.id, &newcomer.shown, &error));
+        let (opened, replaced) = opened?;
         self.env.events.emit(Event::SessionOpened {
             hub: self.name(),
             device_id: newcomer.id.text(),
             connection: newcomer.connection,
-            presented,
+            presented: newcomer.shown.fingerprint(),
         });
         if let Some(old) = replaced {
             let text = "a new connection of the same device took over".to_owned();
@@ -156,6 +173,38 @@ impl Hub {
         self.note_interest(newcomer.id, opened.subscriptions);
         self.connected.notify_waiters();
         Ok(opened)
+    }
+
+    /// Judges a single request of a device, as if it connected; it opens no session.
+    ///
+    /// # Errors
+    /// As [`Self::open_session`].
+    pub(crate) fn admit_request(
+        &self,
+        id: &IdentityId,
+        shown: &Shown,
+    ) -> Result<Arc<Origin>, ServiceError> {
+        let policy = self.policy_of(shown);
+        let judge = |found: Option<Found<'_>>| self.judge(id, found, shown, policy.as_ref());
+        let admitted = self.devices.change_of(id, |held, device| {
+            let identity = &held.identity;
+            judge(Some(Found { identity, device }))?;
+            Ok(origin(identity, shown))
+        });
+        let admitted = admitted.unwrap_or_else(|| Err(not_found(id, judge(None))));
+        admitted.map_err(|error| self.refuse(id, shown, &error))
+    }
+
+    /// Tells that somebody was not let in.
+    fn refuse(&self, id: &IdentityId, shown: &Shown, error: &AdmissionError) -> ServiceError {
+        let error = ServiceError::from(error);
+        self.env.events.emit(Event::SessionRefused {
+            hub: self.name(),
+            device_id: id.text(),
+            presented: shown.fingerprint(),
+            reason: error.reason(),
+        });
+        error
     }
 
     /// Judges what was shown in the name of `id`, under the lock of who was found there.
@@ -230,6 +279,7 @@ impl Hub {
             if held.live.is_none() {
                 self.presence.note(id, Presence::closed);
             }
+            self.release_messages(held, connection);
         });
         let reason = match ending {
             Ending::Because(reason) => reason.clone(),
@@ -261,6 +311,7 @@ impl Hub {
                 if held.kept.is_some() {
                     held.kept = Some(subscriptions);
                 }
+                self.nudge(held);
             }
         });
         self.note_interest(id, subscriptions);
@@ -273,6 +324,14 @@ impl Hub {
             self.presence.note(id, Presence::reported);
         }
     }
+}
+
+/// What the rules say where nobody has that name.
+fn not_found(id: &IdentityId, judged: Result<Admitted, AdmissionError>) -> AdmissionError {
+    let resource = id.path();
+    judged
+        .err()
+        .unwrap_or(AdmissionError::DeviceNotFound { resource })
 }
 
 /// What is told of a session that the hub ends by itself.

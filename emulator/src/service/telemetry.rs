@@ -5,6 +5,7 @@ use std::sync::Arc;
 use linarite_core::hub::identity::DeviceStatus;
 use linarite_core::hub::message::{Message, MessageError, Origin, Properties};
 use linarite_core::hub::presence::Presence;
+use linarite_core::limits::MESSAGE_BYTES_MAX;
 use linarite_env::Event;
 
 use super::hub::Hub;
@@ -23,8 +24,37 @@ impl Hub {
         properties: Properties,
         body: &[u8],
     ) -> Result<(), ServiceError> {
-        let message =
-            Message::telemetry(Arc::clone(origin), properties, body).map_err(ServiceError::from)?;
+        let message = Message::telemetry(Arc::clone(origin), properties, body)?;
+        self.accept(origin, [message])
+    }
+
+    /// Keeps all messages of a batch, or none.
+    ///
+    /// # Errors
+    /// As for one message; a batch is as large as a message may be.
+    pub(crate) fn accept_batch(
+        &self,
+        origin: &Arc<Origin>,
+        batch: Vec<(Properties, Vec<u8>)>,
+    ) -> Result<(), ServiceError> {
+        let message = |(properties, body): (Properties, Vec<u8>)| {
+            Message::telemetry(Arc::clone(origin), properties, &body)
+        };
+        let messages: Result<Vec<Message>, MessageError> = batch.into_iter().map(message).collect();
+        let messages = messages?;
+        let bytes: usize = messages.iter().map(Message::counted_bytes).sum();
+        if bytes > MESSAGE_BYTES_MAX {
+            let bytes_max = MESSAGE_BYTES_MAX;
+            return Err(MessageError::TooLarge { bytes, bytes_max }.into());
+        }
+        self.accept(origin, messages)
+    }
+
+    fn accept(
+        &self,
+        origin: &Arc<Origin>,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<(), ServiceError> {
         let (id, now) = (origin.id(), self.env.clock.now_ms());
         let enabled = self.devices.change_of(id, |held, device| {
             held.last_activity = Some(now);
@@ -34,13 +64,15 @@ impl Hub {
             return Err(ServiceError::identity_not_found(id));
         }
         self.presence.note(id, Presence::reported);
-        let event = self.events.append(message);
-        let properties = event.message().properties();
-        self.env.events.emit(Event::TelemetryAccepted {
-            hub: self.name(),
-            device_id: id.text(),
-            message_id: properties.system_value("message-id").map(Into::into),
-        });
+        for message in messages {
+            let event = self.events.append(message);
+            let properties = event.message().properties();
+            self.env.events.emit(Event::TelemetryAccepted {
+                hub: self.name(),
+                device_id: id.text(),
+                message_id: properties.system_value("message-id").map(Into::into),
+            });
+        }
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use linarite_core::hub::c2d::queue::Queue;
 use linarite_core::hub::identity::Identity;
 use linarite_core::hub::twin::DeviceTwin;
 use linarite_core::id::{DeviceId, ETag, IdentityId};
@@ -28,6 +29,14 @@ pub(crate) struct LiveSession {
     pub(crate) subscriptions: Subscriptions,
 }
 
+/// The messages for an identity.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) queue: Queue,
+    /// The moment the hub's alarm waits for on its behalf.
+    pub(crate) due: Option<UnixMillis>,
+}
+
 /// A device or a module as a hub knows it.
 #[derive(Debug)]
 pub(crate) struct Registered {
@@ -38,6 +47,8 @@ pub(crate) struct Registered {
     pub(crate) live: Option<LiveSession>,
     /// Subscriptions kept for a client that connects without a clean session (W12).
     pub(crate) kept: Option<Subscriptions>,
+    /// Messages for it; most never get one.
+    pub(crate) inbox: Option<Box<Inbox>>,
     /// When the connection state last changed.
     pub(crate) connection_changed: Option<UnixMillis>,
     /// When it last connected or sent something.
@@ -53,6 +64,7 @@ impl Registered {
             twin,
             live: None,
             kept: None,
+            inbox: None,
             connection_changed: None,
             last_activity: None,
         }

@@ -3,6 +3,7 @@
 pub(crate) mod bulk;
 pub(crate) mod identity;
 pub(crate) mod job;
+pub(crate) mod message;
 pub(crate) mod method;
 pub(crate) mod query;
 pub(crate) mod twin;

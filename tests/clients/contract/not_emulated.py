@@ -8,7 +8,6 @@ _NETWORK = "private endpoints; a test double has no virtual network"
 _CONFIGURATIONS = "there are no configurations and no IoT Edge deployments"
 _STORAGE = "registries are not moved through storage accounts"
 _DIGITAL_TWIN = "there is no digital twin API; use the device twin"
-_COMMANDS = "there are no cloud-to-device messages over HTTP"
 
 # Operations as a whole.
 NOT_EMULATED: dict[str, str] = {
@@ -33,10 +32,6 @@ NOT_EMULATED: dict[str, str] = {
     "DigitalTwin_InvokeComponentCommand": _DIGITAL_TWIN,
     "DigitalTwin_InvokeRootLevelCommand": _DIGITAL_TWIN,
     "DigitalTwin_UpdateDigitalTwin": _DIGITAL_TWIN,
-    "CloudToDeviceMessages_AbandonFeedbackNotification": _COMMANDS,
-    "CloudToDeviceMessages_CompleteFeedbackNotification": _COMMANDS,
-    "CloudToDeviceMessages_PurgeCloudToDeviceMessageQueue": _COMMANDS,
-    "CloudToDeviceMessages_ReceiveFeedbackNotification": _COMMANDS,
 }
 
 # What emulated operations refuse: words of the refusal, and the reason.

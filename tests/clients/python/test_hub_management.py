@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -58,6 +59,10 @@ def hubs(emulator: Emulator) -> HubOperator:
 def test_a_hub_is_described(hubs: HubOperator, emulator: Emulator) -> None:
     resources = hubs.client.iot_hub_resource
     hub = resources.get(RESOURCE_GROUP, hubs.name)
+    cloud_to_device = hub.properties.cloud_to_device
+    assert cloud_to_device.default_ttl_as_iso8601 == datetime.timedelta(hours=1)
+    assert cloud_to_device.max_delivery_count == 10
+    assert cloud_to_device.feedback.lock_duration_as_iso8601 == datetime.timedelta(minutes=1)
     assert hub.properties.host_name == emulator.hub_host
     assert (hub.properties.state, hub.sku.name) == ("Active", "S1")
     assert [one.name for one in resources.list_by_subscription()] == [hub.name]

@@ -246,6 +246,12 @@ impl Message {
         .filter_map(|(name, value)| Some((name, value?)))
     }
 
+    /// What counts towards the size of a message, in bytes (R-G38).
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        self.body.len() + self.properties.counted_bytes()
+    }
+
     /// About what it costs to keep, in bytes; its origin is shared and not counted.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {

@@ -34,21 +34,6 @@ fn the_mirror_has_a_port_or_is_off() {
     }
 }
 
-/// R-G38, R-G40.
-#[test]
-fn a_hub_may_keep_events_otherwise() {
-    let text = "[[hubs]]\nhost = \"a.test\"\npartition_count = 8\nretention_days = 7\n\
-                events_mib = 16\nroutes = [\"twinChangeEvents\", \"TwinChangeEvents\"]\n";
-    let config = read("linarite.toml", text).unwrap();
-    let expected = EventsConfig {
-        partition_count: 8,
-        retention: Duration::from_secs(7 * 86_400),
-        bytes_max: 16 * 1024 * 1024,
-        routes: vec![MessageSource::TwinChange],
-    };
-    assert_eq!(config.hubs[0].events, expected);
-}
-
 /// R-B11, R-B12, R-B13.
 #[test]
 fn hubs_are_linked_as_the_file_says() {

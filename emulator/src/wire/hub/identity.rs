@@ -149,7 +149,7 @@ pub(crate) fn identity(view: &IdentityView) -> Value {
         "connectionState": connection_state(view),
         "connectionStateUpdatedTime": moment(view.connection_changed),
         "lastActivityTime": moment(view.last_activity),
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": view.messages,
         "authentication": authentication(&identity.authentication),
     });
     match identity.id.module_id() {

@@ -58,7 +58,7 @@ pub(crate) fn twin(view: &TwinView) -> Value {
         "statusUpdateTime": moment(identity.status_updated_ms.map(UnixMillis)),
         "connectionState": connection_state(&view.identity),
         "lastActivityTime": moment(view.identity.last_activity),
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": view.identity.messages,
         "authenticationType": identity.authentication.name(),
         "x509Thumbprint": authentication(&identity.authentication)["x509Thumbprint"],
         "version": desired + reported,

@@ -91,6 +91,14 @@ impl Properties {
         self.pairs(0, self.system)
     }
 
+    /// The system properties, by the names a property bag has for them.
+    pub fn system_bag(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.system().map(|(name, value)| {
+            let short = SYSTEM.iter().find(|(_, known)| *known == name);
+            (short.map_or(name, |(short, _)| *short), value)
+        })
+    }
+
     /// The application properties.
     pub fn application(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs(self.system, self.ends.len() / 2)
@@ -107,7 +115,7 @@ impl Properties {
     /// values of the others.
     ///
     /// Source: message format, message size.
-    pub(super) fn counted_bytes(&self) -> usize {
+    pub(in crate::hub) fn counted_bytes(&self) -> usize {
         let names: usize = self.system().map(|(name, _)| name.len()).sum();
         self.text.len() - names
     }
