@@ -11,6 +11,7 @@ mod place;
 pub mod plan;
 mod raw;
 mod steps;
+pub mod suggest;
 
 use std::fmt;
 use std::time::Duration;
@@ -274,12 +275,7 @@ impl Scenario {
             let message = error.message().trim().replace('\n', ", ");
             match error.span() {
                 Some(span) => source.error_at(span.start, message),
-                None => ScenarioError {
-                    file: file.to_owned(),
-                    line: None,
-                    field: String::new(),
-                    message,
-                },
+                None => ScenarioError::new(file, None, String::new(), message),
             }
         })?;
         check::resolve(source, raw)

@@ -1,5 +1,7 @@
 //! `linarite run`: runs scenarios and says how they ended.
 
+mod check;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use crate::progress::Progress;
 use crate::report::{Report, junit};
 use crate::run::{Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
+use crate::scenario::suggest::nearest;
 use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
@@ -47,6 +50,9 @@ pub struct RunArgs {
     /// Scenario files, directories of them, or names of built-in scenarios
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
+    /// Check the files and run nothing
+    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect"])]
+    check: bool,
     /// Seed in place of the scenario's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -82,6 +88,9 @@ enum Expect {
 /// that cannot be read, [`Exit::Machine`] where a run or its report could not be made.
 #[must_use]
 pub fn run(args: &RunArgs) -> Exit {
+    if args.check {
+        return check::check(args);
+    }
     let scenarios = match scenarios(args) {
         Ok(scenarios) => scenarios,
         Err(error) => return fails(Exit::Usage, &error),
@@ -111,13 +120,8 @@ pub fn run(args: &RunArgs) -> Exit {
 
 /// All scenarios that `args` name, read and checked before any of them runs.
 fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
-    let named = if args.scenarios.is_empty() {
-        &[DEFAULT.to_owned()][..]
-    } else {
-        &args.scenarios
-    };
     let mut scenarios = Vec::new();
-    for name in named {
+    for name in named(args) {
         for (file, text) in sources(name)? {
             let scenario = Scenario::parse(&file, &text);
             scenarios.push(scenario.map_err(|error: ScenarioError| error.to_string())?);
@@ -137,6 +141,14 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
         }
     }
     Ok(scenarios)
+}
+
+/// What the arguments name, or what runs without any.
+fn named(args: &RunArgs) -> Vec<&str> {
+    match args.scenarios.as_slice() {
+        [] => vec![DEFAULT],
+        names => names.iter().map(String::as_str).collect(),
+    }
 }
 
 /// The files that one argument stands for, with their content.
@@ -167,9 +179,12 @@ fn sources(name: &str) -> Result<Vec<(String, String)>, String> {
         .iter()
         .filter_map(|(known, _)| known.rsplit('/').next())
         .collect();
+    let meant = nearest(name, names.iter().copied());
+    let meant = meant.map(|name| format!("; did you mean `{name}`?"));
     Err(format!(
-        "{name}: neither a file, nor a directory, nor a built-in scenario; built in: {}",
-        names.join(", ")
+        "{name}: neither a file, nor a directory, nor a built-in scenario; built in: {}{}",
+        names.join(", "),
+        meant.unwrap_or_default()
     ))
 }
 
