@@ -3,6 +3,7 @@
 pub mod parity;
 pub mod pki;
 pub mod run;
+pub mod schema;
 pub mod up;
 
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use linarite::command::parity::{self, ParityArgs};
 use linarite::command::pki;
 use linarite::command::run::{self, RunArgs};
+use linarite::command::schema::{self, SchemaArgs};
 use linarite::command::up::{self, UpArgs};
 use linarite::command::{Exit, fails};
 use tracing_subscriber::EnvFilter;
@@ -27,6 +28,8 @@ enum Command {
     Up(UpArgs),
     /// Make certificates as files, and show what is in such files
     Pki(pki::Args),
+    /// Print the JSON schema of scenario files or of reports
+    Schema(SchemaArgs),
     /// Tell which rules and operations of Azure are emulated, and how
     Parity(ParityArgs),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             Ok(()) => Exit::AsExpected.into(),
             Err(error) => fails(Exit::Usage, &format!("{error:#}")).into(),
         },
+        Command::Schema(args) => schema::schema(&args).into(),
         Command::Parity(args) => parity::parity(&args).into(),
     }
 }

@@ -10,6 +10,7 @@ pub mod pace;
 mod place;
 pub mod plan;
 mod raw;
+pub mod schema;
 mod steps;
 pub mod suggest;
 
