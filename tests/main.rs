@@ -4,7 +4,7 @@
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
 //! `c2d`, `device_http`, `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one
 //! gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`, `mirror`), certificates of strangers
-//! (`openssl`), the fleet (`scenarios`, `schema`), the end (`shutdown`), what is emulated (`parity`), and the
+//! (`openssl`), the fleet (`scenarios`, `procedures`, `schema`), the end (`shutdown`), what is emulated (`parity`), and the
 //! rules of the repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
@@ -60,6 +60,7 @@ mod tls;
 
 mod openssl;
 
+mod procedures;
 mod scenarios;
 mod schema;
 

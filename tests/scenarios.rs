@@ -39,6 +39,11 @@ fn scenario(path: &PathBuf) -> Scenario {
 
 /// One run on an emulator and a paused clock of its own.
 fn run(scenario: Scenario, seed: u64) -> Report {
+    run_with(scenario, seed, DEVICES)
+}
+
+/// The same with a number of devices.
+pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(async {
@@ -53,7 +58,7 @@ fn run(scenario: Scenario, seed: u64) -> Report {
             env,
         };
         let options = Options {
-            devices: DEVICES,
+            devices,
             pace: Pace::Virtual,
         };
         let progress = Arc::new(Progress::silent());

@@ -1,5 +1,6 @@
 //! The subcommands of `linarite`. Only here does anything print.
 
+pub mod new;
 pub mod parity;
 pub mod pki;
 pub mod run;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use linarite::command::new::{self, NewArgs};
 use linarite::command::parity::{self, ParityArgs};
 use linarite::command::pki;
 use linarite::command::run::{self, RunArgs};
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Run scenarios of a certificate rollover and give a verdict
     Run(RunArgs),
+    /// Write a scenario to start from
+    New(NewArgs),
     /// Serve DPS and hubs on real ports until interrupted
     Up(UpArgs),
     /// Make certificates as files, and show what is in such files
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     // clap ends the process with 2 for bad usage, which is our code for it as well.
     match Cli::parse().command {
         Command::Run(args) => run::run(&args).into(),
+        Command::New(args) => new::new(&args).into(),
         Command::Up(args) => up::up(&args).into(),
         Command::Pki(args) => match pki::execute(args) {
             Ok(()) => Exit::AsExpected.into(),
