@@ -1,6 +1,7 @@
 //! `linarite run`: runs scenarios and says how they ended.
 
 mod check;
+mod explore;
 
 use std::fs;
 use std::io;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use linarite_env::{Clock, Env, UnixMillis};
+use serde::Serialize;
 
 use super::{Exit, fails};
 use crate::lab::{Lab, LabMode};
@@ -51,7 +53,7 @@ pub struct RunArgs {
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Check the files and run nothing
-    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect"])]
+    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect", "seeds", "minimise"])]
     check: bool,
     /// Seed in place of the scenario's
     #[arg(long, value_name = "N")]
@@ -62,6 +64,12 @@ pub struct RunArgs {
     /// Use real sockets and the wall clock instead of virtual time in memory
     #[arg(long)]
     real_time: bool,
+    /// Run with N seeds, from the first on, until one ends otherwise than expected
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    seeds: Option<u32>,
+    /// Look for the fewest devices with which a run that failed fails the same check
+    #[arg(long)]
+    minimise: bool,
     /// Write report.json, report.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -97,14 +105,10 @@ pub fn run(args: &RunArgs) -> Exit {
     };
     let mut reports = Vec::new();
     for scenario in scenarios {
-        let report = match execute(args, scenario) {
-            Ok(report) => report,
+        match one(args, &scenario) {
+            Ok(report) => reports.push(report),
             Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
-        };
-        if let Err(error) = show(args, &report) {
-            return fails(Exit::Machine, &error);
         }
-        reports.push(report);
     }
     if let Some(directory) = &args.report
         && let Err(error) = save(directory, &reports)
@@ -118,6 +122,32 @@ pub fn run(args: &RunArgs) -> Exit {
     conclude(args, &reports)
 }
 
+/// Runs one scenario as `args` want it, and shows what there is to show.
+fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Report> {
+    let report = match args.seeds {
+        None => {
+            let report = execute(args, scenario.clone(), Quiet::No)?;
+            say(args, &report, || report.text())?;
+            report
+        }
+        Some(seeds) => {
+            let (found, report) = explore::explore(args, scenario, seeds)?;
+            say(args, &found, || found.text())?;
+            if !report.expected.met && !args.json {
+                say(args, &report, || format!("\n{}", report.text()))?;
+            }
+            report
+        }
+    };
+    if args.minimise
+        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &report)?
+    {
+        say(args, &minimum, || minimum.text())?;
+        return Ok(shortest);
+    }
+    Ok(report)
+}
+
 /// All scenarios that `args` name, read and checked before any of them runs.
 fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
     let mut scenarios = Vec::new();
@@ -128,6 +158,8 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
         }
     }
     for scenario in &mut scenarios {
+        scenario.seed = args.seed.unwrap_or(scenario.seed);
+        scenario.fleet.devices = args.devices.unwrap_or(scenario.fleet.devices);
         match args.expect {
             Some(Expect::Pass) => scenario.expect = Expectation::Pass,
             // What the file says of the reason still counts.
@@ -208,8 +240,15 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a run shows how it goes. One of many does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quiet {
+    Yes,
+    No,
+}
+
 /// Runs one scenario on a runtime and an emulator of its own.
-fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
+fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<Report> {
     let (runtime, pace, mode) = if args.real_time {
         // A device needs two sockets, one at each end; what is not granted shows as a refusal.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -223,11 +262,13 @@ fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
         (runtime, Pace::Virtual, LabMode::InMemory)
     };
     let runtime = runtime.context("cannot start the runtime")?;
-    let devices = args.devices.unwrap_or(scenario.fleet.devices);
-    let seed = args.seed.unwrap_or(scenario.seed);
+    let (devices, seed) = (scenario.fleet.devices, scenario.seed);
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let days = scenario.duration.as_secs() as f64 / 86_400.0;
-    let progress = Arc::new(Progress::new(&scenario.name, devices, days, pace.clone()));
+    let progress = Arc::new(match quiet {
+        Quiet::Yes => Progress::silent(),
+        Quiet::No => Progress::new(&scenario.name, devices, days, pace.clone()),
+    });
     runtime.block_on(Box::pin(async {
         let epoch = if args.real_time {
             Clock::system().now_ms()
@@ -250,17 +291,21 @@ fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
     }))
 }
 
+/// Prints `what` as a line of JSON, or in words.
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn show(args: &RunArgs, report: &Report) -> Result<(), String> {
+fn say(args: &RunArgs, what: &impl Serialize, words: impl Fn() -> String) -> anyhow::Result<()> {
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string(report).map_err(|error| error.to_string())?
-        );
+        println!("{}", serde_json::to_string(what)?);
     } else {
-        println!("{}", report.text());
+        println!("{}", words());
     }
     Ok(())
+}
+
+/// Tells on standard error how things go between runs.
+#[expect(clippy::print_stderr, reason = "progress")]
+fn tell(line: &str) {
+    eprintln!("{line}");
 }
 
 /// One scenario's reports go into `directory`, those of several each into a folder below it.
@@ -292,7 +337,80 @@ fn conclude(args: &RunArgs, reports: &[Report]) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::report::Verdict;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    /// The arguments `words` and the one scenario that they name.
+    fn asked(words: &str) -> (RunArgs, Scenario) {
+        let words = std::iter::once("run").chain(words.split(' '));
+        let args = Cli::parse_from(words).args;
+        let scenario = scenarios(&args).unwrap().remove(0);
+        (args, scenario)
+    }
+
+    #[test]
+    fn seeds_are_tried_until_one_ends_otherwise_than_expected() {
+        let (args, scenario) = asked("individual-switched-early --devices 4 --seed 7 --seeds 3");
+        let (found, report) = explore::explore(&args, &scenario, 2).unwrap();
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            (&json["tried"], &json["as_expected"]),
+            (&2.into(), &2.into())
+        );
+        assert!(json["stopped"].is_null() && report.seed == 8, "{json}");
+        assert!(
+            found.text().contains("seeds 7 to 8, all 2"),
+            "{}",
+            found.text()
+        );
+
+        let (args, mut scenario) = asked("individual-switched-early --devices 4 --seed 7");
+        scenario.expect = Expectation::Pass;
+        let (found, report) = explore::explore(&args, &scenario, 3).unwrap();
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            (&json["tried"], &json["as_expected"]),
+            (&1.into(), &0.into())
+        );
+        assert_eq!(json["stopped"]["replay"], report.replay.as_str());
+        assert!(
+            found.text().contains("--seed 7 --devices 4"),
+            "{}",
+            found.text()
+        );
+    }
+
+    #[test]
+    fn a_failing_run_is_shortened_and_a_passing_one_is_not() {
+        let (args, scenario) = asked("individual-switched-early --devices 6 --minimise");
+        let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
+        let (minimum, shortest) = explore::minimise(&args, &scenario, &report)
+            .unwrap()
+            .unwrap();
+        let json = serde_json::to_value(&minimum).unwrap();
+        assert_eq!(
+            (&json["check"], &json["devices"]),
+            (&"never-stranded".into(), &1.into())
+        );
+        assert!(minimum.text().contains("--devices 1"), "{}", minimum.text());
+        assert_eq!((shortest.devices, shortest.verdict), (1, Verdict::Fail));
+
+        let (args, scenario) = asked("individual-expiry --devices 2 --minimise");
+        let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
+        assert!(
+            explore::minimise(&args, &scenario, &report)
+                .unwrap()
+                .is_none()
+        );
+    }
 
     #[test]
     fn every_built_in_scenario_is_whole() {
