@@ -49,7 +49,7 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
     runtime.block_on(Box::pin(async {
         let env = Env::new(Clock::tokio(EPOCH), seed);
         let hubs = ["hub-1".to_owned()];
-        let lab = Lab::start(env.clone(), LabMode::InMemory, &hubs)
+        let lab = Lab::with_readings(env.clone(), LabMode::InMemory, &hubs, &scenario.settings)
             .await
             .unwrap();
         let stage = Stage {

@@ -10,6 +10,7 @@ pub mod pace;
 mod place;
 pub mod plan;
 mod raw;
+mod readings;
 pub mod schema;
 mod steps;
 pub mod suggest;
@@ -21,8 +22,10 @@ pub use duration::Span;
 pub use place::ScenarioError;
 
 use crate::firmware::Firmware;
+use crate::matrix::Matrix;
 use crate::observation::Generation;
 use crate::plan::Window;
+use crate::readings::Readings;
 
 /// Most devices a run may have.
 pub const DEVICES_MAX: u32 = 100_000;
@@ -50,6 +53,12 @@ pub struct Scenario {
     pub gap_budget: Duration,
     /// How it runs against the wall clock.
     pub real_time: RealTime,
+    /// How the emulator reads what Azure does not document, where it is not the usual way.
+    pub settings: Readings,
+    /// What of these the command line chose.
+    pub overrides: Readings,
+    /// Readings to compare.
+    pub matrix: Matrix,
     /// The devices.
     pub fleet: FleetShape,
     /// Roots and intermediates; an issuer stands before those it signs.

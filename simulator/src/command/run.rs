@@ -2,6 +2,7 @@
 
 mod check;
 mod explore;
+mod matrix;
 
 use std::fs;
 use std::io;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::{Exit, fails};
 use crate::lab::{Lab, LabMode};
 use crate::progress::Progress;
+use crate::readings;
 use crate::report::{Report, junit};
 use crate::run::{Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
@@ -53,7 +55,7 @@ pub struct RunArgs {
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Check the files and run nothing
-    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect", "seeds", "minimise"])]
+    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect", "seeds", "minimise", "set", "matrix"])]
     check: bool,
     /// Seed in place of the scenario's
     #[arg(long, value_name = "N")]
@@ -64,6 +66,12 @@ pub struct RunArgs {
     /// Use real sockets and the wall clock instead of virtual time in memory
     #[arg(long)]
     real_time: bool,
+    /// Read something that Azure does not document in another way
+    #[arg(long, value_name = "SETTING=VALUE", value_parser = readings::parse)]
+    set: Vec<(String, toml::Value)>,
+    /// Compare the readings of these settings, or of `all` one at a time
+    #[arg(long, value_name = "SETTING,…", value_delimiter = ',', conflicts_with_all = ["seeds", "minimise"])]
+    matrix: Vec<String>,
     /// Run with N seeds, from the first on, until one ends otherwise than expected
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     seeds: Option<u32>,
@@ -124,6 +132,11 @@ pub fn run(args: &RunArgs) -> Exit {
 
 /// Runs one scenario as `args` want it, and shows what there is to show.
 fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Report> {
+    let readings = matrix::wanted(args, scenario).map_err(anyhow::Error::msg)?;
+    if let Some(report) = matrix::compare(args, scenario, &readings)? {
+        say(args, &report, || report.text())?;
+        return Ok(report);
+    }
     let report = match args.seeds {
         None => {
             let report = execute(args, scenario.clone(), Quiet::No)?;
@@ -160,6 +173,11 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
     for scenario in &mut scenarios {
         scenario.seed = args.seed.unwrap_or(scenario.seed);
         scenario.fleet.devices = args.devices.unwrap_or(scenario.fleet.devices);
+        for (name, value) in &args.set {
+            scenario.settings.insert(name.clone(), value.clone());
+            scenario.overrides.insert(name.clone(), value.clone());
+        }
+        matrix::wanted(args, scenario)?;
         match args.expect {
             Some(Expect::Pass) => scenario.expect = Expectation::Pass,
             // What the file says of the reason still counts.
@@ -276,7 +294,8 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
             VIRTUAL_EPOCH
         };
         let env = Env::new(Clock::tokio(epoch), seed);
-        let lab = Lab::start(env.clone(), mode, &[HUB.to_owned()])
+        let hubs = [HUB.to_owned()];
+        let lab = Lab::with_readings(env.clone(), mode, &hubs, &scenario.settings)
             .await
             .context("cannot start the emulator")?;
         let stage = Stage {
@@ -321,7 +340,7 @@ fn save(directory: &Path, reports: &[Report]) -> io::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 fn conclude(args: &RunArgs, reports: &[Report]) -> Exit {
-    let met = reports.iter().filter(|report| report.expected.met).count();
+    let met = reports.iter().filter(|report| report.met()).count();
     if !args.json && reports.len() > 1 {
         for report in reports {
             println!("{}", report.headline());
@@ -354,6 +373,63 @@ mod tests {
         let args = Cli::parse_from(words).args;
         let scenario = scenarios(&args).unwrap().remove(0);
         (args, scenario)
+    }
+
+    /// I-14.
+    #[test]
+    fn a_verdict_that_hangs_on_a_guess_says_on_which() {
+        let words = "leaf-roll-same-issuer --devices 3 --matrix check_validity,strict_ids";
+        let (args, scenario) = asked(words);
+        let readings = matrix::wanted(&args, &scenario).unwrap();
+        assert_eq!(readings.len(), 4);
+        let report = matrix::compare(&args, &scenario, &readings)
+            .unwrap()
+            .unwrap();
+        assert!(report.expected.met && !report.met());
+        let comparison = report.comparison.as_ref().unwrap();
+        let on: Vec<&str> = comparison
+            .depends_on
+            .iter()
+            .map(|one| one.setting.as_str())
+            .collect();
+        assert_eq!(on, ["check_validity"]);
+        let text = report.text();
+        let sentence = "depends on check_validity (I-14";
+        assert!(
+            text.contains(sentence) && text.contains("FAIL  check_validity=false"),
+            "{text}"
+        );
+        assert!(report.html().unwrap().contains(sentence));
+        assert!(
+            junit([&report])
+                .unwrap()
+                .contains("reading: check_validity=false")
+        );
+        let replayed = &comparison.outcomes[3].replay;
+        assert!(
+            replayed.contains("--set check_validity=false"),
+            "{replayed}"
+        );
+    }
+
+    #[test]
+    fn one_reading_is_chosen_by_name_and_shown() {
+        let (args, scenario) =
+            asked("leaf-roll-same-issuer --devices 2 --set check_validity=false");
+        assert!(matrix::wanted(&args, &scenario).unwrap().is_empty());
+        let report = execute(&args, scenario, Quiet::Yes).unwrap();
+        assert_eq!(report.verdict, Verdict::Fail, "expired leaves are accepted");
+        assert_eq!(report.settings[0].name, "check_validity");
+        assert!(
+            report.replay.ends_with("--set check_validity=false"),
+            "{}",
+            report.replay
+        );
+        assert!(
+            report
+                .text()
+                .contains("check_validity is false and not true (I-14")
+        );
     }
 
     #[test]

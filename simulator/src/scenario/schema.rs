@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::steps::KINDS;
+use crate::readings::{self, Reading};
 use shape::{Kind, Shape, below};
 
 const FIELDS: &str = include_str!("schema/fields.toml");
@@ -72,6 +73,10 @@ impl Author {
     fn node(&self, path: &str) -> Value {
         let mut node = match self.shape.get(path) {
             _ if path == STEP => self.steps(),
+            _ if path == "settings" => settings(|value| value),
+            _ if path == "matrix" => {
+                settings(|value| json!({"type": "array", "items": value, "minItems": 2}))
+            }
             Some(Kind::Table(fields)) => {
                 let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
                 let required = fields.iter().filter(|field| field.required);
@@ -158,6 +163,22 @@ impl Author {
         };
         json!({"type": "object", "oneOf": KINDS.iter().map(kind).collect::<Vec<Value>>()})
     }
+}
+
+/// A table with a field for each reading, whose values `shape` may wrap.
+fn settings(shape: impl Fn(Value) -> Value) -> Value {
+    let property = |reading: &Reading| {
+        let mut value = match reading.range() {
+            Some((least, most)) => json!({"type": "integer", "minimum": least, "maximum": most}),
+            None => json!({"enum": reading.choices}),
+        };
+        let rules: Vec<String> = reading.rules.iter().map(ToString::to_string).collect();
+        value["description"] = json!(format!("{} ({})", reading.what, rules.join(", ")));
+        value["default"] = json!(reading.default);
+        (reading.name.clone(), shape(value))
+    };
+    let properties: Map<String, Value> = readings::known().iter().map(property).collect();
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
 #[cfg(test)]
