@@ -5,8 +5,13 @@ use std::path::PathBuf;
 
 use jsonschema::Validator;
 use linarite::command::schema::{Subject, text};
+use linarite::matrix::{Comparison, Outcome};
+use linarite::readings::{self, Readings};
+use linarite::report::Report;
+use linarite::scenario::Scenario;
 use serde_json::Value;
 
+use crate::scenarios::run_with;
 use crate::support::repository::root;
 
 /// Makes the published files anew.
@@ -93,4 +98,63 @@ fn the_schema_refuses_what_the_reader_refuses() {
         parent[key] = value;
         assert!(!validator.is_valid(&broken), "{pointer}");
     }
+}
+
+/// What `schema` says against `report`: a member it does not know, or knows and misses.
+fn report_complaints(report: &Report) -> Vec<String> {
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    complaints(&validator(&text(Subject::Report).unwrap()), &json)
+}
+
+#[test]
+fn real_reports_are_as_their_schema_says() {
+    for file in [
+        "scenarios/leaf-roll-same-issuer.toml",
+        "scenarios/mistakes/individual-switched-early.toml",
+    ] {
+        let toml = fs::read_to_string(root().join(file)).unwrap();
+        let mut scenario = Scenario::parse(file, &toml).unwrap();
+        let other = readings::parse("drop_on_expiry=true").unwrap();
+        scenario.settings.insert(other.0, other.1);
+        let mut report = run_with(scenario.clone(), 1, 4);
+        assert!(!report.settings.is_empty() && report.worst_device.is_some());
+        let wrong = report_complaints(&report);
+        assert!(wrong.is_empty(), "{file}: {wrong:#?}");
+
+        let outcome = |passed, settings| Outcome {
+            settings,
+            passed,
+            met: passed,
+            failed: report.failed().collect(),
+            replay: report.replay.clone(),
+        };
+        let both = vec![
+            outcome(true, Readings::new()),
+            outcome(false, scenario.settings.clone()),
+        ];
+        report = report.compared(Comparison::new(both));
+        let wrong = report_complaints(&report);
+        assert!(wrong.is_empty(), "{file}, compared: {wrong:#?}");
+    }
+}
+
+#[test]
+fn the_schema_of_reports_leaves_nothing_open() {
+    let schema: Value = serde_json::from_str(&text(Subject::Report).unwrap()).unwrap();
+    let mut objects = 0;
+    let mut left = vec![&schema];
+    while let Some(node) = left.pop() {
+        if let Some(properties) = node.get("properties").and_then(Value::as_object) {
+            objects += 1;
+            let required = node["required"].as_array().unwrap();
+            assert_eq!(required.len(), properties.len(), "{node:#}");
+            assert_eq!(node["additionalProperties"], false, "{node:#}");
+        }
+        match node {
+            Value::Object(members) => left.extend(members.values()),
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+    }
+    assert!(objects >= 15, "{objects} objects");
 }

@@ -13,6 +13,7 @@ mod messages;
 mod retired;
 mod spelling;
 mod state;
+mod story;
 mod timeline;
 mod trace;
 
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use linarite_env::{Events, Stamped, UnixMillis};
 
 pub use judge::{Check, Downtime, Findings, MessageTotals, Offence, Registrations};
+pub use story::{Bin as ActivityBin, Moment, Refusals, Worst};
 pub use timeline::{Counts, TimelinePoint};
 
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};

@@ -7,6 +7,7 @@
 mod chart;
 mod html;
 mod junit;
+mod rolled;
 mod rules;
 mod text;
 
@@ -17,7 +18,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::checker::{
-    CHECKS, Check, Downtime, Findings, MessageTotals, Registrations, TimelinePoint,
+    ActivityBin, CHECKS, Check, Downtime, Findings, MessageTotals, Refusals, Registrations,
+    TimelinePoint, Worst,
 };
 use crate::matrix::Comparison;
 use crate::operator::StepOutcome;
@@ -26,6 +28,7 @@ use crate::scenario::pace::Pace;
 use crate::scenario::{Expectation, Scenario};
 
 pub use junit::junit;
+pub use rolled::{Certificate, Rolled};
 
 /// A run's outer circumstances.
 #[derive(Clone, Debug)]
@@ -161,6 +164,14 @@ pub struct Report {
     pub timeline: Vec<TimelinePoint>,
     /// Devices by their longest wait.
     pub downtime_histogram: Vec<chart::Bin>,
+    /// Which certificates were rolled.
+    pub rolled: Rolled,
+    /// Refusals by place and rule, the most frequent first.
+    pub refusals: Vec<Refusals>,
+    /// Registrations and refusals of devices over time.
+    pub activity: Vec<ActivityBin>,
+    /// The device that fared worst, with its moments.
+    pub worst_device: Option<Worst>,
     /// Readings of what Azure does not document that are not the usual ones.
     pub settings: Vec<Chosen>,
     /// The same scenario under other readings, where that was asked for.
@@ -211,6 +222,10 @@ impl Report {
             axis: chart::Axis::new(scenario, &run.pace, run.elapsed_ms),
             timeline: findings.timeline,
             checks: findings.checks,
+            rolled: Rolled::new(scenario, &run.pace),
+            refusals: findings.refusals,
+            activity: findings.activity,
+            worst_device: findings.worst,
             settings: chosen(&scenario.settings),
             comparison: None,
             replay: replay(scenario, &run),

@@ -6,6 +6,7 @@ use linarite_env::UnixMillis;
 
 use super::device::{Device, Outages};
 use super::state::State;
+use super::story::{Bin, Refusals, Worst};
 use super::{CHECKS, TimelinePoint};
 
 /// Offending devices that a check lists; more are only counted.
@@ -101,6 +102,12 @@ pub struct Findings {
     pub stale_accepted: u64,
     /// The fleet over time.
     pub timeline: Vec<TimelinePoint>,
+    /// Refusals by place and rule.
+    pub refusals: Vec<Refusals>,
+    /// Registrations and refusals over time.
+    pub activity: Vec<Bin>,
+    /// The device that fared worst.
+    pub worst: Option<Worst>,
     /// Equal for equal seeds in virtual time.
     pub trace_hash: String,
 }
@@ -150,6 +157,9 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
             .count(),
         stale_accepted: state.retired.accepted,
         timeline: state.timeline.points(),
+        refusals: state.story.refusals(),
+        activity: state.story.bins(),
+        worst: state.story.worst(&state.devices, &state.names),
         trace_hash: state.trace.hash(),
     }
 }

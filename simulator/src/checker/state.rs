@@ -10,6 +10,7 @@ use super::device::Device;
 use super::entries::{hear, observe, standing};
 use super::retired::{Misuse, Retired};
 use super::spelling::{event_line, observation_line};
+use super::story::Story;
 use super::timeline::Timeline;
 use super::trace::Trace;
 use super::{AuditOutcome, Glance, Names, Registrations, Terms};
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) retired: Retired,
     pub(super) timeline: Timeline,
     pub(super) trace: Trace,
+    pub(super) story: Story,
     pub(super) registrations: Registrations,
     pub(super) unmatched_messages: u64,
     pub(super) seen_in_roll: bool,
@@ -59,6 +61,7 @@ impl State {
             retired: Retired::default(),
             timeline: Timeline::new(count),
             trace: Trace::new(names.len()),
+            story: Story::new(names.len()),
             registrations: Registrations::default(),
             unmatched_messages: 0,
             seen_in_roll: false,
@@ -98,7 +101,9 @@ impl State {
         let since = at.since(self.terms.origin);
         self.trace
             .observed(device.0, since, &observation_line(what));
-        self.seen_in_roll |= at >= self.terms.roll_from;
+        let in_roll = at >= self.terms.roll_from;
+        self.seen_in_roll |= in_roll;
+        self.story.observed(device.0, since, what, in_roll);
         match what {
             Observation::RegistrationSucceeded { .. } => self.registrations.succeeded += 1,
             Observation::RegistrationFailed { status: 429, .. } => {
@@ -135,6 +140,9 @@ impl State {
             self.refused += 1;
         }
         self.watch_retired(at, subject, &stamped.event);
+        let record = subject.and_then(|device| self.devices.get(device as usize));
+        let since = at.since(self.terms.origin);
+        self.story.heard(subject, record, since, &stamped.event);
         let Some(device) = subject else {
             self.unmatched_messages +=
                 u64::from(matches!(stamped.event, Event::TelemetryAccepted { .. }));

@@ -386,6 +386,11 @@ mod tests {
             .unwrap()
             .unwrap();
         assert!(report.expected.met && !report.met());
+        let headline = report.headline();
+        assert!(
+            headline.starts_with("PASS, but not under every reading"),
+            "{headline}"
+        );
         let comparison = report.comparison.as_ref().unwrap();
         let on: Vec<&str> = comparison
             .depends_on

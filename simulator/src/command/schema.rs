@@ -1,9 +1,12 @@
-//! `linarite schema`: what scenario files may hold, as JSON Schema for editors and programs.
+//! `linarite schema`: what scenario files may hold and what reports hold, as JSON Schema for editors and programs.
 
 use clap::{Args, ValueEnum};
 
 use super::{Exit, fails};
 use crate::scenario;
+
+/// Written by hand, and held to real reports by a test.
+const REPORT: &str = include_str!("../../../docs/report.schema.json");
 
 /// Arguments of `linarite schema`.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct SchemaArgs {
 pub enum Subject {
     /// Scenario files
     Scenario,
+    /// Reports, `report.json`
+    Report,
 }
 
 /// Prints the schema that `args` name.
@@ -40,6 +45,7 @@ pub fn schema(args: &SchemaArgs) -> Exit {
 pub fn text(what: Subject) -> serde_json::Result<String> {
     let schema = match what {
         Subject::Scenario => scenario::schema::scenario(),
+        Subject::Report => return Ok(REPORT.to_owned()),
     };
     let mut text = serde_json::to_string_pretty(&schema)?;
     text.push('\n');

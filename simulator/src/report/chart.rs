@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::checker::{Counts, TimelinePoint};
+use crate::checker::{ActivityBin, Counts, TimelinePoint};
 use crate::operator::StepOutcome;
 use crate::scenario::Scenario;
 use crate::scenario::duration::{DAY_MS, Span};
@@ -16,6 +16,8 @@ pub(super) const HEIGHT: f64 = 240.0;
 
 /// Width that a time asleep takes, however long it is.
 const ASLEEP_WIDTH: f64 = 54.0;
+/// Width of a column of registrations and refusals.
+const COLUMN_WIDTH: f64 = 4.0;
 /// Step marks nearer than this share a label.
 const MARK_DISTANCE: f64 = 18.0;
 
@@ -79,6 +81,19 @@ impl Axis {
         let span = float((part.until_ms - part.from_ms).max(1));
         let share = float(at_ms - part.from_ms) / span;
         part.x + part.width * share.clamp(0.0, 1.0)
+    }
+
+    /// The scenario day of a moment, to the second.
+    pub(super) fn second(&self, at_ms: i64) -> String {
+        let days = self.pace.as_ref().map_or(0.0, |pace| pace.days(at_ms));
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a run's seconds are far from the limits"
+        )]
+        let seconds = (days * 86_400.0).round() as i64;
+        let (day, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+        format!("day {day} {hour:02}:{minute:02}:{second:02}")
     }
 
     /// The scenario day of a moment, for people.
@@ -203,6 +218,66 @@ pub(super) fn layers(points: &[TimelinePoint], axis: &Axis, devices: u32, end: i
         Layer { class, name, path }
     };
     (0..count).map(layer).collect()
+}
+
+/// A piece of a column of registrations and refusals.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Piece {
+    pub(super) class: &'static str,
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) title: String,
+}
+
+/// Columns of what happened, stacked, and how many the highest stands for.
+pub(super) fn activity(bins: &[ActivityBin], axis: &Axis, height: f64) -> (Vec<Piece>, u32) {
+    // A column is wide enough to be seen, so it may stand for several bins.
+    let mut columns: Vec<(f64, [u32; 3])> = Vec::new();
+    for bin in bins {
+        let x = (axis.x(bin.at_ms) / COLUMN_WIDTH).floor() * COLUMN_WIDTH;
+        let counts = [bin.registered, bin.refused_by_dps, bin.refused_by_hub];
+        match columns.last_mut() {
+            Some((last, sums)) if *last >= x => {
+                for (sum, count) in sums.iter_mut().zip(counts) {
+                    *sum += count;
+                }
+            }
+            _ => columns.push((x, counts)),
+        }
+    }
+    let most = columns
+        .iter()
+        .map(|(_, sums)| sums.iter().sum::<u32>())
+        .max()
+        .unwrap_or(0);
+    let kinds = [
+        ("g3", "registrations"),
+        ("disconnected", "refusals by DPS"),
+        ("g4", "refusals by the hub"),
+    ];
+    let mut pieces = Vec::new();
+    for (x, sums) in columns {
+        let mut base = TOP + height;
+        for ((class, name), count) in kinds.into_iter().zip(sums) {
+            if count > 0 {
+                // A single one among thousands must still be seen.
+                let tall = (height * f64::from(count) / f64::from(most)).max(2.0);
+                base -= tall;
+                let title = format!("{count} {name}");
+                pieces.push(Piece {
+                    class,
+                    x,
+                    y: base,
+                    width: COLUMN_WIDTH,
+                    height: tall,
+                    title,
+                });
+            }
+        }
+    }
+    (pieces, most)
 }
 
 /// A mark for one or several steps of the operator.

@@ -6,8 +6,10 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
-use super::chart::{HEIGHT, LEFT, TOP, WIDTH, bars, layers, marks};
+use super::chart::{HEIGHT, LEFT, TOP, WIDTH, activity, bars, layers, marks};
+use super::rules::meaning;
 use super::{Report, Verdict};
+use crate::checker::Refusals;
 use crate::matrix::{Comparison, Outcome};
 use crate::scenario::Span;
 
@@ -24,6 +26,16 @@ struct Row {
     replay: String,
 }
 
+/// Refusals of one rule.
+#[derive(Serialize)]
+struct Refused {
+    place: &'static str,
+    rule: &'static str,
+    devices: u64,
+    others: u64,
+    meaning: &'static str,
+}
+
 impl Report {
     /// The report as a self-contained HTML page.
     ///
@@ -37,6 +49,8 @@ impl Report {
             Some(ms) => axis.day(ms),
             None => "–".to_owned(),
         });
+        let axis = self.axis.clone();
+        environment.add_filter("moment", move |ms: i64| axis.second(ms));
         environment.add_filter("span", |ms: i64| Span(ms).rounded());
         let end = self
             .axis
@@ -44,6 +58,7 @@ impl Report {
             .last()
             .map_or(0.0, |part| part.x + part.width);
         let elapsed_ms = self.elapsed_ms();
+        let (pieces, most) = activity(&self.activity, &self.axis, BARS_HEIGHT);
         environment
             .render_str(
                 TEMPLATE,
@@ -58,6 +73,10 @@ impl Report {
                     marks => Serde(marks(&self.steps, &self.axis)),
                     roll_x => self.axis.x(self.roll_starts_ms),
                     bars => Serde(bars(&self.downtime_histogram, BARS_HEIGHT)),
+                    pieces => Serde(pieces),
+                    most_pieces => most,
+                    life => Serde(self.life()),
+                    refusals => Serde(self.refusals_explained()),
                     left => LEFT,
                     width => WIDTH,
                     top => TOP,
@@ -83,6 +102,18 @@ impl Report {
         all.flat_map(|all| all.outcomes.iter().map(move |outcome| (all, outcome)))
             .map(row)
             .collect()
+    }
+
+    /// Refusals with what their rules mean.
+    fn refusals_explained(&self) -> Vec<Refused> {
+        let row = |row: &Refusals| Refused {
+            place: row.place,
+            rule: row.rule,
+            devices: row.devices,
+            others: row.others,
+            meaning: meaning(row.rule).unwrap_or_default(),
+        };
+        self.refusals.iter().map(row).collect()
     }
 
     fn elapsed_ms(&self) -> i64 {

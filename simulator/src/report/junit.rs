@@ -6,6 +6,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Report, Verdict};
+use crate::checker::{Check, Offence};
 
 /// The reports as one JUnit file: a suite for each scenario, a case for each check.
 ///
@@ -28,7 +29,7 @@ pub fn junit<'a>(reports: impl IntoIterator<Item = &'a Report>) -> io::Result<St
                     let outcome = if check.passed {
                         Ok(())
                     } else {
-                        Err(check.detail.clone())
+                        Err(explained(check))
                     };
                     case(report, check.name, outcome)
                 }));
@@ -53,6 +54,19 @@ pub fn junit<'a>(reports: impl IntoIterator<Item = &'a Report>) -> io::Result<St
         file.add_test_suite(suite);
     }
     file.to_string().map_err(io::Error::other)
+}
+
+/// Why a check fails, with the first devices that it does not hold for.
+fn explained(check: &Check) -> String {
+    let device = |offence: &Offence| {
+        let rule = offence.rule.as_deref().unwrap_or("no rule");
+        format!("{} {} ({rule})", offence.device, offence.what)
+    };
+    let devices: Vec<String> = check.offences.iter().take(3).map(device).collect();
+    if devices.is_empty() {
+        return check.detail.clone();
+    }
+    format!("{}: {}", check.detail, devices.join("; "))
 }
 
 fn case(report: &Report, name: &str, outcome: Result<(), String>) -> TestCase {

@@ -1,7 +1,7 @@
 //! Reports say what the findings say, in every form.
 
 use super::*;
-use crate::checker::{Counts, Offence};
+use crate::checker::{Counts, Moment, Offence};
 
 fn scenario() -> Scenario {
     let text = include_str!("../../../scenarios/mistakes/intermediate-removed-early.toml");
@@ -60,6 +60,31 @@ fn findings(failing: Option<(&str, &str)>) -> Findings {
                 counts,
             },
         ],
+        refusals: vec![Refusals {
+            place: "DPS",
+            rule: "R-A15",
+            devices: 3,
+            others: 1,
+        }],
+        activity: vec![ActivityBin {
+            at_ms: 60 * 86_400_000 + 60_000,
+            registered: 4,
+            refused_by_dps: 3,
+            refused_by_hub: 0,
+        }],
+        worst: Some(Worst {
+            device: "dev-00007".to_owned(),
+            longest_wait_ms: 3_600_000,
+            stranded_ms: 0,
+            moments: vec![Moment {
+                at_ms: 60 * 86_400_000 + 90_000,
+                until_ms: 60 * 86_400_000 + 120_000,
+                times: 3,
+                what: "was refused by DPS with certificate #1 (status 401)".to_owned(),
+                rule: Some("R-A15"),
+            }],
+            left_out: 0,
+        }),
         trace_hash: "00".repeat(32),
     }
 }
@@ -133,6 +158,29 @@ fn the_summary_says_the_verdict_first_and_how_to_run_it_again() {
         "{text}"
     );
     assert!(text.contains("--seed 7 --devices 1000"), "{text}");
+}
+
+#[test]
+fn a_report_tells_what_was_rolled_who_was_refused_and_what_became_of_the_worst() {
+    let report = report(Some(("gap-within-budget", "R-A15")));
+    let text = report.text();
+    let rolled = "enrollment group fleet, certificate #1 of issuer-1 (until 90d) -> #2 of issuer-2";
+    assert!(text.contains(rolled), "{text}");
+    assert!(text.contains("dev-00007, which fared worst"), "{text}");
+    assert!(
+        text.contains("(status 401), 3 times until 60d2m  R-A15"),
+        "{text}"
+    );
+    let page = report.html().unwrap();
+    for words in [
+        "issuer-2, by root-a",
+        "day 60 00:01:30",
+        "3 times until day 60 00:02:00",
+        "<title>3 refusals by DPS</title>",
+        "<title>4 registrations</title>",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
 }
 
 #[test]

@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Verdict};
-use crate::checker::{Check, Offence};
+use super::{Certificate, Report, Verdict};
+use crate::checker::{Check, Moment, Offence};
 use crate::matrix::Comparison;
 use crate::readings::shown;
 use crate::scenario::Span;
 
 /// Offending devices that the terminal names; the other reports name more.
 const DEVICES_NAMED: usize = 3;
+/// Moments of the worst device that the terminal shows.
+const MOMENTS_NAMED: usize = 20;
 
 impl Report {
     /// The one line that says how the run ended.
@@ -21,6 +23,12 @@ impl Report {
             (Verdict::Fail, Verdict::Fail, false) => "FAIL, but not as expected",
             (Verdict::Fail, Verdict::Pass, _) => "FAIL",
             (Verdict::Pass, Verdict::Fail, _) => "PASS, though it was expected to fail",
+        };
+        let words = match &self.comparison {
+            Some(comparison) if self.expected.met && !comparison.met() => {
+                format!("{words}, but not under every reading")
+            }
+            _ => words.to_owned(),
         };
         format!(
             "{words}  {}  ({} devices, {} in {:.1} s)",
@@ -38,7 +46,8 @@ impl Report {
     /// The summary for the terminal, several lines.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n  {}\n\n", self.headline(), self.claim);
+        let mut text = format!("{}\n  {}\n", self.headline(), self.claim);
+        let _ = writeln!(text, "  {}\n", self.rolled_line());
         for check in &self.checks {
             let mark = if check.passed { "ok  " } else { "FAIL" };
             let _ = writeln!(text, "  {mark}  {:<28} {}", check.name, check.detail);
@@ -66,6 +75,9 @@ impl Report {
                 step.failed,
                 step.failures.first().map_or("", String::as_str),
             );
+        }
+        if self.verdict == Verdict::Fail {
+            text.push_str(&self.worst_life());
         }
         for chosen in &self.settings {
             let _ = writeln!(
@@ -105,6 +117,66 @@ impl Report {
             .map(|rule| format!("  {rule}"))
             .unwrap_or_default();
         format!("{}  {}{time}{rule}", offence.device, offence.what)
+    }
+
+    /// Which certificates were rolled, in a line.
+    fn rolled_line(&self) -> String {
+        let certificate = |one: &Certificate| {
+            let issuer = one.issuers.first().map_or("nobody", String::as_str);
+            let until = Span(one.until_ms).rounded();
+            format!("#{} of {issuer} (until {until})", one.generation)
+        };
+        let chain: Vec<String> = self.rolled.certificates.iter().map(certificate).collect();
+        format!(
+            "{}, certificate {}",
+            self.rolled.enrollment,
+            chain.join(" -> ")
+        )
+    }
+
+    /// What happened to the device that fared worst, beside what the operator did.
+    fn worst_life(&self) -> String {
+        let Some(worst) = &self.worst_device else {
+            return String::new();
+        };
+        let mut text = format!("\n  {}, which fared worst:\n", worst.device);
+        let rows = self.life();
+        for row in rows.iter().take(MOMENTS_NAMED) {
+            let rule = row.rule.map(|rule| format!("  {rule}")).unwrap_or_default();
+            let times = match row.times {
+                1 => String::new(),
+                times => format!(", {times} times until {}", self.moment(row.until_ms)),
+            };
+            let _ = writeln!(
+                text,
+                "    {:<14} {}{times}{rule}",
+                self.moment(row.at_ms).to_string(),
+                row.what
+            );
+        }
+        let more = rows.len().saturating_sub(MOMENTS_NAMED);
+        if more > 0 {
+            let _ = writeln!(text, "    and {more} more moments in report.html");
+        }
+        text
+    }
+
+    /// The moments of the worst device and the operator's steps in the roll, in order of time.
+    pub(super) fn life(&self) -> Vec<Moment> {
+        let worst = self.worst_device.iter();
+        let mut rows: Vec<Moment> = worst.flat_map(|worst| worst.moments.clone()).collect();
+        let steps = (1..).zip(&self.steps);
+        let in_roll = steps.filter(|(_, step)| step.began_ms >= self.roll_starts_ms);
+        rows.extend(in_roll.map(|(number, step)| Moment {
+            at_ms: step.began_ms,
+            until_ms: step.began_ms,
+            times: 1,
+            what: format!("operator, step {number}: {}", step.title),
+            rule: None,
+        }));
+        // What the operator begins comes before what devices make of it.
+        rows.sort_by_key(|row| (row.at_ms, !row.what.starts_with("operator")));
+        rows
     }
 
     /// A moment of the run, to the second.
