@@ -21,7 +21,7 @@ use crate::readings;
 use crate::report::{Report, junit};
 use crate::run::{Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
-use crate::scenario::suggest::nearest;
+use crate::scenario::suggest::{nearest, with_suggestion};
 use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
@@ -67,7 +67,7 @@ pub struct RunArgs {
     #[arg(long)]
     real_time: bool,
     /// Read something that Azure does not document in another way
-    #[arg(long, value_name = "SETTING=VALUE", value_parser = readings::parse)]
+    #[arg(long, value_name = "SETTING=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
     /// Compare the readings of these settings, or of `all` one at a time
     #[arg(long, value_name = "SETTING,…", value_delimiter = ',', conflicts_with_all = ["seeds", "minimise"])]
@@ -96,6 +96,11 @@ enum Expect {
     Pass,
     /// At least one check does not.
     Fail,
+}
+
+/// Reads what `--set` says.
+fn setting(text: &str) -> Result<(String, toml::Value), String> {
+    readings::parse(text).map_err(with_suggestion)
 }
 
 /// Runs what `args` name, one after the other.
@@ -177,7 +182,7 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
             scenario.settings.insert(name.clone(), value.clone());
             scenario.overrides.insert(name.clone(), value.clone());
         }
-        matrix::wanted(args, scenario)?;
+        matrix::wanted(args, scenario).map_err(with_suggestion)?;
         match args.expect {
             Some(Expect::Pass) => scenario.expect = Expectation::Pass,
             // What the file says of the reason still counts.
@@ -415,6 +420,18 @@ mod tests {
             replayed.contains("--set check_validity=false"),
             "{replayed}"
         );
+    }
+
+    #[test]
+    fn a_setting_that_is_misspelt_is_answered_with_the_one_that_was_meant() {
+        let message = setting("chek_validity=false").unwrap_err();
+        assert!(
+            message.ends_with("did you mean `check_validity`?"),
+            "{message}"
+        );
+        let args = Cli::parse_from(["run", "--matrix", "strict_id"]).args;
+        let message = scenarios(&args).unwrap_err();
+        assert!(message.ends_with("did you mean `strict_ids`?"), "{message}");
     }
 
     #[test]

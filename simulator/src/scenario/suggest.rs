@@ -20,6 +20,15 @@ pub(super) fn suggestion(message: &str) -> Option<String> {
     nearest(wrong, listed).map(str::to_owned)
 }
 
+/// `message` with what was probably meant.
+#[must_use]
+pub fn with_suggestion(message: String) -> String {
+    match suggestion(&message) {
+        Some(name) => format!("{message}; did you mean `{name}`?"),
+        None => message,
+    }
+}
+
 /// The one of `names` that is most like `wrong`, if one is like it at all.
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // `on-boot` for `on_boot` is the most common slip of all.
