@@ -166,6 +166,18 @@ class Hub:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def message(self, device: str) -> None:
+        """Sends the device a message whose end is to be told."""
+        answer = self.api.session.post(
+            f"{self.api.base_url}/devices/{device}/messages/devicebound",
+            params={"api-version": VERSION},
+            headers={**self._authorization(), "iothub-ack": "full"},
+            data=b"contract",
+            verify=self.api.ca_file,
+            timeout=WAIT_SECONDS,
+        )
+        assert answer.status_code == 204, answer.text
+
     def place(self, operation_id: str) -> dict[str, str]:
         """The path of what exists."""
         known = {
