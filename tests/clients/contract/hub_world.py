@@ -38,6 +38,9 @@ def _amend(file: dict[str, Any]) -> None:
     file["paths"]["/devices"]["post"]["responses"]["400"]["schema"] = failure
     jobs = {"type": "array", "items": {"$ref": "#/definitions/JobResponse"}}
     file["paths"]["/jobs/v2/query"]["get"]["responses"]["200"]["schema"] = jobs
+    # Feedback has a type of its own, over AMQP and in the documentation.
+    feedback = file["paths"]["/messages/serviceBound/feedback"]["get"]
+    feedback["produces"] += ["application/vnd.microsoft.iothub.feedback.json"]
     # A query gives what it selects.
     selected = {"type": "array", "items": {}}
     file["paths"]["/devices/query"]["post"]["responses"]["200"]["schema"] = selected
