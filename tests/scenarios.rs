@@ -39,12 +39,17 @@ fn scenario(path: &PathBuf) -> Scenario {
 
 /// One run on an emulator and a paused clock of its own.
 fn run(scenario: Scenario, seed: u64) -> Report {
+    run_with(scenario, seed, DEVICES)
+}
+
+/// The same with a number of devices.
+pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(async {
         let env = Env::new(Clock::tokio(EPOCH), seed);
         let hubs = ["hub-1".to_owned()];
-        let lab = Lab::start(env.clone(), LabMode::InMemory, &hubs)
+        let lab = Lab::with_readings(env.clone(), LabMode::InMemory, &hubs, &scenario.settings)
             .await
             .unwrap();
         let stage = Stage {
@@ -53,7 +58,7 @@ fn run(scenario: Scenario, seed: u64) -> Report {
             env,
         };
         let options = Options {
-            devices: DEVICES,
+            devices,
             pace: Pace::Virtual,
         };
         let progress = Arc::new(Progress::silent());

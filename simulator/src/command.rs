@@ -1,8 +1,10 @@
 //! The subcommands of `linarite`. Only here does anything print.
 
+pub mod new;
 pub mod parity;
 pub mod pki;
 pub mod run;
+pub mod schema;
 pub mod up;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ use linarite_env::Env;
 use tokio::net::TcpStream;
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
+use crate::readings::Readings;
 
 /// Bytes a pipe in memory holds for each direction before its writer waits.
 const PIPE_BYTES: usize = 16 * 1024;
@@ -48,7 +49,27 @@ impl Lab {
     /// # Errors
     /// If a hub's name is no host name, or a loopback port cannot be bound.
     pub async fn start(env: Env, mode: LabMode, hubs: &[String]) -> anyhow::Result<Self> {
-        let config = Config::local(DPS_HOST, hubs).context("the lab's host names")?;
+        Self::with_readings(env, mode, hubs, &Readings::new()).await
+    }
+
+    /// The same with `readings` of what Azure does not document.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and for a reading that the emulator does not know.
+    pub async fn with_readings(
+        env: Env,
+        mode: LabMode,
+        hubs: &[String],
+        readings: &Readings,
+    ) -> anyhow::Result<Self> {
+        let mut config = Config::local(DPS_HOST, hubs).context("the lab's host names")?;
+        if !readings.is_empty() {
+            let settings = toml::to_string(readings).context("the lab's settings")?;
+            let read = Config::from_toml("settings", &format!("[settings]\n{settings}"))
+                .context("the lab's settings")?;
+            config.settings = read.settings;
+            config.danger_tls_resumption = read.danger_tls_resumption;
+        }
         let emulator = Emulator::new(config, env).context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
             LabMode::InMemory => Arc::new(Pipes(emulator.clone())),

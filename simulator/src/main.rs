@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use linarite::command::new::{self, NewArgs};
 use linarite::command::parity::{self, ParityArgs};
 use linarite::command::pki;
 use linarite::command::run::{self, RunArgs};
+use linarite::command::schema::{self, SchemaArgs};
 use linarite::command::up::{self, UpArgs};
 use linarite::command::{Exit, fails};
 use tracing_subscriber::EnvFilter;
@@ -23,10 +25,14 @@ struct Cli {
 enum Command {
     /// Run scenarios of a certificate rollover and give a verdict
     Run(RunArgs),
+    /// Write a scenario to start from
+    New(NewArgs),
     /// Serve DPS and hubs on real ports until interrupted
     Up(UpArgs),
     /// Make certificates as files, and show what is in such files
     Pki(pki::Args),
+    /// Print the JSON schema of scenario files or of reports
+    Schema(SchemaArgs),
     /// Tell which rules and operations of Azure are emulated, and how
     Parity(ParityArgs),
 }
@@ -40,11 +46,13 @@ fn main() -> ExitCode {
     // clap ends the process with 2 for bad usage, which is our code for it as well.
     match Cli::parse().command {
         Command::Run(args) => run::run(&args).into(),
+        Command::New(args) => new::new(&args).into(),
         Command::Up(args) => up::up(&args).into(),
         Command::Pki(args) => match pki::execute(args) {
             Ok(()) => Exit::AsExpected.into(),
             Err(error) => fails(Exit::Usage, &format!("{error:#}")).into(),
         },
+        Command::Schema(args) => schema::schema(&args).into(),
         Command::Parity(args) => parity::parity(&args).into(),
     }
 }

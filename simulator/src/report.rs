@@ -19,7 +19,9 @@ use serde::Serialize;
 use crate::checker::{
     CHECKS, Check, Downtime, Findings, MessageTotals, Registrations, TimelinePoint,
 };
+use crate::matrix::Comparison;
 use crate::operator::StepOutcome;
+use crate::readings::{self, Reading, Readings, shown};
 use crate::scenario::pace::Pace;
 use crate::scenario::{Expectation, Scenario};
 
@@ -78,6 +80,36 @@ pub struct Expected {
     pub difference: Option<String>,
 }
 
+/// A reading that is not the usual one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Chosen {
+    /// The setting's name.
+    pub name: String,
+    /// What it decides.
+    pub what: String,
+    /// Its value in this run.
+    pub value: toml::Value,
+    /// The usual one.
+    pub default: toml::Value,
+    /// The rules that it stands for, the open question first.
+    pub rules: Vec<String>,
+}
+
+/// Those of `settings` that differ from the defaults.
+fn chosen(settings: &Readings) -> Vec<Chosen> {
+    let chosen = |reading: &Reading| {
+        let value = settings.get(&reading.name)?;
+        (*value != reading.default).then(|| Chosen {
+            name: reading.name.clone(),
+            what: reading.what.clone(),
+            value: value.clone(),
+            default: reading.default.clone(),
+            rules: reading.rules.iter().map(ToString::to_string).collect(),
+        })
+    };
+    readings::known().iter().filter_map(chosen).collect()
+}
+
 /// Everything about a run that is worth keeping.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -129,6 +161,10 @@ pub struct Report {
     pub timeline: Vec<TimelinePoint>,
     /// Devices by their longest wait.
     pub downtime_histogram: Vec<chart::Bin>,
+    /// Readings of what Azure does not document that are not the usual ones.
+    pub settings: Vec<Chosen>,
+    /// The same scenario under other readings, where that was asked for.
+    pub comparison: Option<Comparison>,
     /// The command that runs it again.
     pub replay: String,
     #[serde(skip)]
@@ -175,9 +211,30 @@ impl Report {
             axis: chart::Axis::new(scenario, &run.pace, run.elapsed_ms),
             timeline: findings.timeline,
             checks: findings.checks,
+            settings: chosen(&scenario.settings),
+            comparison: None,
             replay: replay(scenario, &run),
             steps: run.steps,
         }
+    }
+
+    /// The same with how the scenario ended under other readings.
+    #[must_use]
+    pub fn compared(mut self, comparison: Comparison) -> Self {
+        self.comparison = Some(comparison);
+        self
+    }
+
+    /// The checks that do not hold.
+    pub fn failed(&self) -> impl Iterator<Item = &'static str> {
+        let failed = self.checks.iter().filter(|check| !check.passed);
+        failed.map(|check| check.name)
+    }
+
+    /// Whether the run, and each that it was compared with, ended as expected.
+    #[must_use]
+    pub fn met(&self) -> bool {
+        self.expected.met && self.comparison.as_ref().is_none_or(Comparison::met)
     }
 
     /// Writes `report.json`, `report.html` and `junit.xml` into `directory`, which is made if
@@ -218,8 +275,12 @@ fn replay(scenario: &Scenario, run: &Run) -> String {
     } else {
         " --real-time"
     };
+    let set = scenario.overrides.iter();
+    let set: String = set
+        .map(|(name, value)| format!(" --set {name}={}", shown(value)))
+        .collect();
     format!(
-        "linarite run {} --seed {} --devices {}{pace}",
+        "linarite run {} --seed {} --devices {}{pace}{set}",
         scenario.file, run.seed, run.devices
     )
 }

@@ -10,7 +10,10 @@ pub mod pace;
 mod place;
 pub mod plan;
 mod raw;
+mod readings;
+pub mod schema;
 mod steps;
+pub mod suggest;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,8 +22,10 @@ pub use duration::Span;
 pub use place::ScenarioError;
 
 use crate::firmware::Firmware;
+use crate::matrix::Matrix;
 use crate::observation::Generation;
 use crate::plan::Window;
+use crate::readings::Readings;
 
 /// Most devices a run may have.
 pub const DEVICES_MAX: u32 = 100_000;
@@ -48,6 +53,12 @@ pub struct Scenario {
     pub gap_budget: Duration,
     /// How it runs against the wall clock.
     pub real_time: RealTime,
+    /// How the emulator reads what Azure does not document, where it is not the usual way.
+    pub settings: Readings,
+    /// What of these the command line chose.
+    pub overrides: Readings,
+    /// Readings to compare.
+    pub matrix: Matrix,
     /// The devices.
     pub fleet: FleetShape,
     /// Roots and intermediates; an issuer stands before those it signs.
@@ -274,12 +285,7 @@ impl Scenario {
             let message = error.message().trim().replace('\n', ", ");
             match error.span() {
                 Some(span) => source.error_at(span.start, message),
-                None => ScenarioError {
-                    file: file.to_owned(),
-                    line: None,
-                    field: String::new(),
-                    message,
-                },
+                None => ScenarioError::new(file, None, String::new(), message),
             }
         })?;
         check::resolve(source, raw)

@@ -1,5 +1,9 @@
 //! `linarite run`: runs scenarios and says how they ended.
 
+mod check;
+mod explore;
+mod matrix;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +12,16 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use linarite_env::{Clock, Env, UnixMillis};
+use serde::Serialize;
 
 use super::{Exit, fails};
 use crate::lab::{Lab, LabMode};
 use crate::progress::Progress;
+use crate::readings;
 use crate::report::{Report, junit};
 use crate::run::{Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
+use crate::scenario::suggest::nearest;
 use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
@@ -47,6 +54,9 @@ pub struct RunArgs {
     /// Scenario files, directories of them, or names of built-in scenarios
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
+    /// Check the files and run nothing
+    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect", "seeds", "minimise", "set", "matrix"])]
+    check: bool,
     /// Seed in place of the scenario's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -56,6 +66,18 @@ pub struct RunArgs {
     /// Use real sockets and the wall clock instead of virtual time in memory
     #[arg(long)]
     real_time: bool,
+    /// Read something that Azure does not document in another way
+    #[arg(long, value_name = "SETTING=VALUE", value_parser = readings::parse)]
+    set: Vec<(String, toml::Value)>,
+    /// Compare the readings of these settings, or of `all` one at a time
+    #[arg(long, value_name = "SETTING,…", value_delimiter = ',', conflicts_with_all = ["seeds", "minimise"])]
+    matrix: Vec<String>,
+    /// Run with N seeds, from the first on, until one ends otherwise than expected
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    seeds: Option<u32>,
+    /// Look for the fewest devices with which a run that failed fails the same check
+    #[arg(long)]
+    minimise: bool,
     /// Write report.json, report.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -82,20 +104,19 @@ enum Expect {
 /// that cannot be read, [`Exit::Machine`] where a run or its report could not be made.
 #[must_use]
 pub fn run(args: &RunArgs) -> Exit {
+    if args.check {
+        return check::check(args);
+    }
     let scenarios = match scenarios(args) {
         Ok(scenarios) => scenarios,
         Err(error) => return fails(Exit::Usage, &error),
     };
     let mut reports = Vec::new();
     for scenario in scenarios {
-        let report = match execute(args, scenario) {
-            Ok(report) => report,
+        match one(args, &scenario) {
+            Ok(report) => reports.push(report),
             Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
-        };
-        if let Err(error) = show(args, &report) {
-            return fails(Exit::Machine, &error);
         }
-        reports.push(report);
     }
     if let Some(directory) = &args.report
         && let Err(error) = save(directory, &reports)
@@ -109,21 +130,54 @@ pub fn run(args: &RunArgs) -> Exit {
     conclude(args, &reports)
 }
 
+/// Runs one scenario as `args` want it, and shows what there is to show.
+fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Report> {
+    let readings = matrix::wanted(args, scenario).map_err(anyhow::Error::msg)?;
+    if let Some(report) = matrix::compare(args, scenario, &readings)? {
+        say(args, &report, || report.text())?;
+        return Ok(report);
+    }
+    let report = match args.seeds {
+        None => {
+            let report = execute(args, scenario.clone(), Quiet::No)?;
+            say(args, &report, || report.text())?;
+            report
+        }
+        Some(seeds) => {
+            let (found, report) = explore::explore(args, scenario, seeds)?;
+            say(args, &found, || found.text())?;
+            if !report.expected.met && !args.json {
+                say(args, &report, || format!("\n{}", report.text()))?;
+            }
+            report
+        }
+    };
+    if args.minimise
+        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &report)?
+    {
+        say(args, &minimum, || minimum.text())?;
+        return Ok(shortest);
+    }
+    Ok(report)
+}
+
 /// All scenarios that `args` name, read and checked before any of them runs.
 fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
-    let named = if args.scenarios.is_empty() {
-        &[DEFAULT.to_owned()][..]
-    } else {
-        &args.scenarios
-    };
     let mut scenarios = Vec::new();
-    for name in named {
+    for name in named(args) {
         for (file, text) in sources(name)? {
             let scenario = Scenario::parse(&file, &text);
             scenarios.push(scenario.map_err(|error: ScenarioError| error.to_string())?);
         }
     }
     for scenario in &mut scenarios {
+        scenario.seed = args.seed.unwrap_or(scenario.seed);
+        scenario.fleet.devices = args.devices.unwrap_or(scenario.fleet.devices);
+        for (name, value) in &args.set {
+            scenario.settings.insert(name.clone(), value.clone());
+            scenario.overrides.insert(name.clone(), value.clone());
+        }
+        matrix::wanted(args, scenario)?;
         match args.expect {
             Some(Expect::Pass) => scenario.expect = Expectation::Pass,
             // What the file says of the reason still counts.
@@ -137,6 +191,14 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, String> {
         }
     }
     Ok(scenarios)
+}
+
+/// What the arguments name, or what runs without any.
+fn named(args: &RunArgs) -> Vec<&str> {
+    match args.scenarios.as_slice() {
+        [] => vec![DEFAULT],
+        names => names.iter().map(String::as_str).collect(),
+    }
 }
 
 /// The files that one argument stands for, with their content.
@@ -167,9 +229,12 @@ fn sources(name: &str) -> Result<Vec<(String, String)>, String> {
         .iter()
         .filter_map(|(known, _)| known.rsplit('/').next())
         .collect();
+    let meant = nearest(name, names.iter().copied());
+    let meant = meant.map(|name| format!("; did you mean `{name}`?"));
     Err(format!(
-        "{name}: neither a file, nor a directory, nor a built-in scenario; built in: {}",
-        names.join(", ")
+        "{name}: neither a file, nor a directory, nor a built-in scenario; built in: {}{}",
+        names.join(", "),
+        meant.unwrap_or_default()
     ))
 }
 
@@ -193,8 +258,15 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a run shows how it goes. One of many does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quiet {
+    Yes,
+    No,
+}
+
 /// Runs one scenario on a runtime and an emulator of its own.
-fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
+fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<Report> {
     let (runtime, pace, mode) = if args.real_time {
         // A device needs two sockets, one at each end; what is not granted shows as a refusal.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -208,11 +280,13 @@ fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
         (runtime, Pace::Virtual, LabMode::InMemory)
     };
     let runtime = runtime.context("cannot start the runtime")?;
-    let devices = args.devices.unwrap_or(scenario.fleet.devices);
-    let seed = args.seed.unwrap_or(scenario.seed);
+    let (devices, seed) = (scenario.fleet.devices, scenario.seed);
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let days = scenario.duration.as_secs() as f64 / 86_400.0;
-    let progress = Arc::new(Progress::new(&scenario.name, devices, days, pace.clone()));
+    let progress = Arc::new(match quiet {
+        Quiet::Yes => Progress::silent(),
+        Quiet::No => Progress::new(&scenario.name, devices, days, pace.clone()),
+    });
     runtime.block_on(Box::pin(async {
         let epoch = if args.real_time {
             Clock::system().now_ms()
@@ -220,7 +294,8 @@ fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
             VIRTUAL_EPOCH
         };
         let env = Env::new(Clock::tokio(epoch), seed);
-        let lab = Lab::start(env.clone(), mode, &[HUB.to_owned()])
+        let hubs = [HUB.to_owned()];
+        let lab = Lab::with_readings(env.clone(), mode, &hubs, &scenario.settings)
             .await
             .context("cannot start the emulator")?;
         let stage = Stage {
@@ -235,17 +310,21 @@ fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
     }))
 }
 
+/// Prints `what` as a line of JSON, or in words.
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn show(args: &RunArgs, report: &Report) -> Result<(), String> {
+fn say(args: &RunArgs, what: &impl Serialize, words: impl Fn() -> String) -> anyhow::Result<()> {
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string(report).map_err(|error| error.to_string())?
-        );
+        println!("{}", serde_json::to_string(what)?);
     } else {
-        println!("{}", report.text());
+        println!("{}", words());
     }
     Ok(())
+}
+
+/// Tells on standard error how things go between runs.
+#[expect(clippy::print_stderr, reason = "progress")]
+fn tell(line: &str) {
+    eprintln!("{line}");
 }
 
 /// One scenario's reports go into `directory`, those of several each into a folder below it.
@@ -261,7 +340,7 @@ fn save(directory: &Path, reports: &[Report]) -> io::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 fn conclude(args: &RunArgs, reports: &[Report]) -> Exit {
-    let met = reports.iter().filter(|report| report.expected.met).count();
+    let met = reports.iter().filter(|report| report.met()).count();
     if !args.json && reports.len() > 1 {
         for report in reports {
             println!("{}", report.headline());
@@ -277,7 +356,137 @@ fn conclude(args: &RunArgs, reports: &[Report]) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::report::Verdict;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    /// The arguments `words` and the one scenario that they name.
+    fn asked(words: &str) -> (RunArgs, Scenario) {
+        let words = std::iter::once("run").chain(words.split(' '));
+        let args = Cli::parse_from(words).args;
+        let scenario = scenarios(&args).unwrap().remove(0);
+        (args, scenario)
+    }
+
+    /// I-14.
+    #[test]
+    fn a_verdict_that_hangs_on_a_guess_says_on_which() {
+        let words = "leaf-roll-same-issuer --devices 3 --matrix check_validity,strict_ids";
+        let (args, scenario) = asked(words);
+        let readings = matrix::wanted(&args, &scenario).unwrap();
+        assert_eq!(readings.len(), 4);
+        let report = matrix::compare(&args, &scenario, &readings)
+            .unwrap()
+            .unwrap();
+        assert!(report.expected.met && !report.met());
+        let comparison = report.comparison.as_ref().unwrap();
+        let on: Vec<&str> = comparison
+            .depends_on
+            .iter()
+            .map(|one| one.setting.as_str())
+            .collect();
+        assert_eq!(on, ["check_validity"]);
+        let text = report.text();
+        let sentence = "depends on check_validity (I-14";
+        assert!(
+            text.contains(sentence) && text.contains("FAIL  check_validity=false"),
+            "{text}"
+        );
+        assert!(report.html().unwrap().contains(sentence));
+        assert!(
+            junit([&report])
+                .unwrap()
+                .contains("reading: check_validity=false")
+        );
+        let replayed = &comparison.outcomes[3].replay;
+        assert!(
+            replayed.contains("--set check_validity=false"),
+            "{replayed}"
+        );
+    }
+
+    #[test]
+    fn one_reading_is_chosen_by_name_and_shown() {
+        let (args, scenario) =
+            asked("leaf-roll-same-issuer --devices 2 --set check_validity=false");
+        assert!(matrix::wanted(&args, &scenario).unwrap().is_empty());
+        let report = execute(&args, scenario, Quiet::Yes).unwrap();
+        assert_eq!(report.verdict, Verdict::Fail, "expired leaves are accepted");
+        assert_eq!(report.settings[0].name, "check_validity");
+        assert!(
+            report.replay.ends_with("--set check_validity=false"),
+            "{}",
+            report.replay
+        );
+        assert!(
+            report
+                .text()
+                .contains("check_validity is false and not true (I-14")
+        );
+    }
+
+    #[test]
+    fn seeds_are_tried_until_one_ends_otherwise_than_expected() {
+        let (args, scenario) = asked("individual-switched-early --devices 4 --seed 7 --seeds 3");
+        let (found, report) = explore::explore(&args, &scenario, 2).unwrap();
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            (&json["tried"], &json["as_expected"]),
+            (&2.into(), &2.into())
+        );
+        assert!(json["stopped"].is_null() && report.seed == 8, "{json}");
+        assert!(
+            found.text().contains("seeds 7 to 8, all 2"),
+            "{}",
+            found.text()
+        );
+
+        let (args, mut scenario) = asked("individual-switched-early --devices 4 --seed 7");
+        scenario.expect = Expectation::Pass;
+        let (found, report) = explore::explore(&args, &scenario, 3).unwrap();
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            (&json["tried"], &json["as_expected"]),
+            (&1.into(), &0.into())
+        );
+        assert_eq!(json["stopped"]["replay"], report.replay.as_str());
+        assert!(
+            found.text().contains("--seed 7 --devices 4"),
+            "{}",
+            found.text()
+        );
+    }
+
+    #[test]
+    fn a_failing_run_is_shortened_and_a_passing_one_is_not() {
+        let (args, scenario) = asked("individual-switched-early --devices 6 --minimise");
+        let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
+        let (minimum, shortest) = explore::minimise(&args, &scenario, &report)
+            .unwrap()
+            .unwrap();
+        let json = serde_json::to_value(&minimum).unwrap();
+        assert_eq!(
+            (&json["check"], &json["devices"]),
+            (&"never-stranded".into(), &1.into())
+        );
+        assert!(minimum.text().contains("--devices 1"), "{}", minimum.text());
+        assert_eq!((shortest.devices, shortest.verdict), (1, Verdict::Fail));
+
+        let (args, scenario) = asked("individual-expiry --devices 2 --minimise");
+        let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
+        assert!(
+            explore::minimise(&args, &scenario, &report)
+                .unwrap()
+                .is_none()
+        );
+    }
 
     #[test]
     fn every_built_in_scenario_is_whole() {

@@ -4,14 +4,25 @@ use std::io;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
+use serde::Serialize;
 
 use super::chart::{HEIGHT, LEFT, TOP, WIDTH, bars, layers, marks};
 use super::{Report, Verdict};
+use crate::matrix::{Comparison, Outcome};
 use crate::scenario::Span;
 
 const TEMPLATE: &str = include_str!("report.html");
 /// Height of the distribution of waits.
 const BARS_HEIGHT: f64 = 160.0;
+
+/// A run under another reading.
+#[derive(Serialize)]
+struct Row {
+    passed: bool,
+    named: String,
+    failed: String,
+    replay: String,
+}
 
 impl Report {
     /// The report as a self-contained HTML page.
@@ -53,9 +64,25 @@ impl Report {
                     height => HEIGHT,
                     bars_height => BARS_HEIGHT,
                     rules => Serde(self.rules_named()),
+                    sentences => Serde(self.comparison.as_ref().map(Comparison::sentences)),
+                    outcomes => Serde(self.outcomes()),
                 },
             )
             .map_err(io::Error::other)
+    }
+
+    /// The runs under other readings, as a table shows them.
+    fn outcomes(&self) -> Vec<Row> {
+        let row = |(all, outcome): (&Comparison, &Outcome)| Row {
+            passed: outcome.passed,
+            named: all.named(outcome),
+            failed: outcome.failed.join(", "),
+            replay: outcome.replay.clone(),
+        };
+        let all = self.comparison.iter();
+        all.flat_map(|all| all.outcomes.iter().map(move |outcome| (all, outcome)))
+            .map(row)
+            .collect()
     }
 
     fn elapsed_ms(&self) -> i64 {

@@ -41,6 +41,15 @@ pub fn junit<'a>(reports: impl IntoIterator<Item = &'a Report>) -> io::Result<St
                 suite.add_test_case(case(report, "fails-as-expected", outcome));
             }
         }
+        for outcome in report.comparison.iter().flat_map(|all| &all.outcomes) {
+            let named = report.comparison.as_ref().map(|all| all.named(outcome));
+            let name = format!("reading: {}", named.unwrap_or_default());
+            let ended = match outcome.met {
+                true => Ok(()),
+                false => Err(format!("failed: {}", outcome.failed.join(", "))),
+            };
+            suite.add_test_case(case(report, &name, ended));
+        }
         file.add_test_suite(suite);
     }
     file.to_string().map_err(io::Error::other)

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::{Report, Verdict};
 use crate::checker::{Check, Offence};
+use crate::matrix::Comparison;
+use crate::readings::shown;
 use crate::scenario::Span;
 
 /// Offending devices that the terminal names; the other reports name more.
@@ -65,6 +67,20 @@ impl Report {
                 step.failures.first().map_or("", String::as_str),
             );
         }
+        for chosen in &self.settings {
+            let _ = writeln!(
+                text,
+                "\n  {} is {} and not {} ({}): {}",
+                chosen.name,
+                shown(&chosen.value),
+                shown(&chosen.default),
+                chosen.rules.join(", "),
+                chosen.what,
+            );
+        }
+        if let Some(comparison) = &self.comparison {
+            text.push_str(&compared(comparison));
+        }
         if let Some(difference) = &self.expected.difference
             && self.expected.verdict == Verdict::Fail
         {
@@ -95,6 +111,25 @@ impl Report {
     fn moment(&self, ms: i64) -> Span {
         Span(ms / 1000 * 1000)
     }
+}
+
+/// How the scenario ended under other readings, a line each, and what follows.
+fn compared(comparison: &Comparison) -> String {
+    let mut text = "\n  Under other readings of what Azure does not document:\n".to_owned();
+    for outcome in &comparison.outcomes {
+        let word = if outcome.passed { "pass" } else { "FAIL" };
+        let named = comparison.named(outcome);
+        let failed = outcome.failed.join(", ");
+        let _ = writeln!(
+            text,
+            "  {}",
+            format!("{word}  {named:<44} {failed}").trim_end()
+        );
+    }
+    for sentence in comparison.sentences() {
+        let _ = writeln!(text, "\n  {sentence}");
+    }
+    text
 }
 
 fn rules(check: &Check) -> String {

@@ -11,11 +11,12 @@ use super::raw::{
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    steps,
+    readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
 use crate::plan::Window;
+use crate::readings::Readings;
 
 const LONGEST_RUN: Span = Span(3660 * DAY_MS);
 const MESSAGES_MAX: u64 = 1_000_000;
@@ -29,6 +30,8 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     let roll_starts = bounded(source, &raw.roll_starts, Span(0), raw_of(&raw.duration))?;
     let gap_budget = bounded(source, &raw.budget.gap, Span(1), Span(30 * DAY_MS))?;
     let real_time = real_time(source, &raw.real_time)?;
+    let settings = readings::settings(source, &raw.settings)?;
+    let matrix = readings::matrix(source, &raw.matrix, &settings)?;
     let authorities = authorities(source, &raw.authority)?;
     let leaves = leaves(source, &raw.leaf, &authorities)?;
     let fleet = fleet(source, raw.fleet, duration)?;
@@ -53,6 +56,9 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         roll_starts,
         gap_budget,
         real_time,
+        settings,
+        overrides: Readings::new(),
+        matrix,
         fleet,
         authorities,
         leaves,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::suggest::suggestion;
+
 /// A mistake in a scenario file, with the place of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ScenarioError {
@@ -13,6 +15,21 @@ pub struct ScenarioError {
     pub field: String,
     /// What was found, what was expected, and what would do.
     pub message: String,
+    /// The name that was probably meant, where one is unknown.
+    pub suggestion: Option<String>,
+}
+
+impl ScenarioError {
+    /// A mistake, with what was probably meant.
+    pub(super) fn new(file: &str, line: Option<usize>, field: String, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            field,
+            suggestion: suggestion(&message),
+            message,
+        }
+    }
 }
 
 impl fmt::Display for ScenarioError {
@@ -24,7 +41,11 @@ impl fmt::Display for ScenarioError {
         if !self.field.is_empty() {
             write!(f, ": {}", self.field)?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", self.message)?;
+        match &self.suggestion {
+            Some(name) => write!(f, "; did you mean `{name}`?"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -41,12 +62,8 @@ impl Source<'_> {
     /// An error at byte `offset`.
     pub(super) fn error_at(&self, offset: usize, message: impl Into<String>) -> ScenarioError {
         let offset = offset.min(self.text.len());
-        ScenarioError {
-            file: self.file.to_owned(),
-            line: Some(self.line(offset)),
-            field: self.field(offset),
-            message: message.into(),
-        }
+        let (line, field) = (self.line(offset), self.field(offset));
+        ScenarioError::new(self.file, Some(line), field, message.into())
     }
 
     /// The line of byte `offset`, from 1.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::duration::Span;
+use super::readings::{RawMatrix, RawSettings};
 use crate::firmware::{OnBoot, OnUnauthorized, RollOrder, Trigger};
 
 /// The whole file.
@@ -25,6 +26,10 @@ pub(super) struct RawScenario {
     pub(super) budget: RawBudget,
     #[serde(default)]
     pub(super) real_time: RawRealTime,
+    #[serde(default)]
+    pub(super) settings: RawSettings,
+    #[serde(default)]
+    pub(super) matrix: RawMatrix,
     pub(super) fleet: RawFleet,
     #[serde(default)]
     pub(super) authority: Vec<RawAuthority>,

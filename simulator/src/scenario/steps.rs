@@ -14,7 +14,7 @@ use crate::observation::Generation;
 const STEPS_MAX: usize = 1000;
 
 /// The kinds of steps with the fields that belong to each.
-const KINDS: [(&str, &[&str]); 8] = [
+pub(super) const KINDS: [(&str, &[&str]); 8] = [
     ("add-ca-certificate", &["certificate"]),
     (
         "put-group",

@@ -119,6 +119,24 @@ fn mistakes_are_answered_with_their_place_and_what_would_do() {
             "unknown field",
         ),
         (
+            "[budget]",
+            "[settings]\nchek_validity = false\n[budget]",
+            "settings.chek_validity",
+            "did you mean `check_validity`?",
+        ),
+        (
+            "[budget]",
+            "[settings]\nforced_close_delay_seconds = 301\n[budget]",
+            "settings.forced_close_delay_seconds",
+            "a number from 0 to 300",
+        ),
+        (
+            "[budget]",
+            "[matrix]\nstrict_ids = [true]\n[budget]",
+            "matrix.strict_ids",
+            "at least two values",
+        ),
+        (
             "roll_starts = \"5d\"",
             "roll_starts = \"11d\"",
             "roll_starts",

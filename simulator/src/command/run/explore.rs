@@ -1,0 +1,204 @@
+//! `linarite run --seeds` and `--minimise`: looks for a seed with which a scenario ends otherwise
+//! than it should, and for the fewest devices with which it still fails.
+
+use serde::Serialize;
+
+use super::{Quiet, RunArgs, execute, tell};
+use crate::report::{Report, Verdict};
+use crate::scenario::Scenario;
+
+/// What a walk through seeds found.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Exploration {
+    scenario: String,
+    first_seed: u64,
+    seeds: u32,
+    tried: u32,
+    as_expected: u32,
+    stopped: Option<Stop>,
+}
+
+/// The seed at which the walk stopped.
+#[derive(Clone, Debug, Serialize)]
+struct Stop {
+    seed: u64,
+    verdict: Verdict,
+    difference: Option<String>,
+    replay: String,
+}
+
+impl Exploration {
+    /// For the terminal.
+    pub(super) fn text(&self) -> String {
+        match &self.stopped {
+            None => format!(
+                "{}: seeds {} to {}, all {} ended as expected",
+                self.scenario,
+                self.first_seed,
+                self.first_seed.saturating_add(u64::from(self.seeds) - 1),
+                self.tried
+            ),
+            Some(stop) => format!(
+                "{}: seed {} ended otherwise than expected, after {} that did not: {}\n  replay  {}",
+                self.scenario,
+                stop.seed,
+                self.as_expected,
+                stop.difference.as_deref().unwrap_or("no reason given"),
+                stop.replay
+            ),
+        }
+    }
+}
+
+/// Runs `scenario` with one seed after the other until one ends otherwise than expected. Gives
+/// the last report too.
+pub(super) fn explore(
+    args: &RunArgs,
+    scenario: &Scenario,
+    seeds: u32,
+) -> anyhow::Result<(Exploration, Report)> {
+    let mut found = Exploration {
+        scenario: scenario.name.clone(),
+        first_seed: scenario.seed,
+        seeds,
+        tried: 0,
+        as_expected: 0,
+        stopped: None,
+    };
+    loop {
+        let mut next = scenario.clone();
+        next.seed = scenario.seed.wrapping_add(u64::from(found.tried));
+        let report = execute(args, next, Quiet::Yes)?;
+        found.tried += 1;
+        tell(&format!(
+            "seed {} ({} of {seeds}): {}{}",
+            report.seed,
+            found.tried,
+            report.verdict.word(),
+            if report.expected.met {
+                ", as expected"
+            } else {
+                ""
+            },
+        ));
+        if !report.expected.met {
+            found.stopped = Some(Stop {
+                seed: report.seed,
+                verdict: report.verdict,
+                difference: report.expected.difference.clone(),
+                replay: report.replay.clone(),
+            });
+            return Ok((found, report));
+        }
+        found.as_expected += 1;
+        if found.tried >= seeds {
+            return Ok((found, report));
+        }
+    }
+}
+
+/// The fewest devices with which a run was seen to fail.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Minimum {
+    scenario: String,
+    check: &'static str,
+    devices: u32,
+    /// Devices of the run that was shortened.
+    from: u32,
+    runs: u32,
+    replay: String,
+}
+
+impl Minimum {
+    /// For the terminal.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{}: {} fails with {} of {} devices (found in {} runs)\n  replay  {}",
+            self.scenario, self.check, self.devices, self.from, self.runs, self.replay
+        )
+    }
+}
+
+/// Shortens the run that `report` tells of, as long as the same check fails. Gives `None` where
+/// it passed.
+pub(super) fn minimise(
+    args: &RunArgs,
+    scenario: &Scenario,
+    report: &Report,
+) -> anyhow::Result<Option<(Minimum, Report)>> {
+    let Some(check) = failed(report) else {
+        return Ok(None);
+    };
+    let mut shortest = report.clone();
+    let runs = shrink(report.devices, |devices| {
+        let mut next = scenario.clone();
+        next.seed = report.seed;
+        next.fleet.devices = devices;
+        let tried = execute(args, next, Quiet::Yes)?;
+        let fails = tried
+            .checks
+            .iter()
+            .any(|one| one.name == check && !one.passed);
+        let ends = if fails { "fails as well" } else { "holds" };
+        tell(&format!("{devices} devices: {check} {ends}"));
+        if fails {
+            shortest = tried;
+        }
+        Ok::<bool, anyhow::Error>(fails)
+    })?;
+    let minimum = Minimum {
+        scenario: scenario.name.clone(),
+        check,
+        devices: shortest.devices,
+        from: report.devices,
+        runs,
+        replay: shortest.replay.clone(),
+    };
+    Ok(Some((minimum, shortest)))
+}
+
+/// The check that says most: the one that the scenario names, else the first that fails.
+fn failed(report: &Report) -> Option<&'static str> {
+    let named = |name: &str| report.expected.check.as_deref() == Some(name);
+    let mut failed = report.checks.iter().filter(|check| !check.passed);
+    let first = failed.clone().next()?;
+    Some(failed.find(|check| named(check.name)).unwrap_or(first).name)
+}
+
+/// Halves `from` while `fails` holds, then looks between the last that failed and the first that
+/// did not. Gives how often it asked.
+fn shrink<E>(from: u32, mut fails: impl FnMut(u32) -> Result<bool, E>) -> Result<u32, E> {
+    let (mut holds, mut failing, mut asked) = (0, from, 0);
+    while failing - holds > 1 {
+        let middle = holds + (failing - holds) / 2;
+        asked += 1;
+        if fails(middle)? {
+            failing = middle;
+        } else {
+            holds = middle;
+        }
+    }
+    Ok(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn a_failing_run_shrinks_to_the_fewest_devices_that_fail() {
+        for (from, least) in [(1000, 1), (1000, 7), (1000, 1000), (1, 1), (64, 33)] {
+            let mut fewest = from;
+            let asked = shrink(from, |devices| {
+                if devices >= least {
+                    fewest = devices;
+                }
+                Ok::<bool, Infallible>(devices >= least)
+            });
+            assert_eq!(fewest, least, "from {from}");
+            assert!(asked.unwrap() <= 10, "from {from}");
+        }
+    }
+}
