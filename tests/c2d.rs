@@ -531,7 +531,7 @@ async fn messages_are_for_devices_of_the_hub_that_was_asked() {
     let request = Request::new(
         "POST",
         "nowhere.test",
-        "/devices/dev-1/messages/devicebound",
+        "/devices/dev-1/messages/devicebound?api-version=2021-04-12",
     );
     assert_eq!(lab.ask(&request, None).await.status, 404);
     assert_eq!(lab.message_count().await, 1);

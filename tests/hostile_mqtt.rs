@@ -374,6 +374,7 @@ async fn a_device_may_use_its_own_topics_only() {
         "$SYS/#",
         "$iothub/#",
         "$iothub/twin/#",
+        "$iothub/streams/POST/#",
         "devices/#",
         "devices/+/messages/devicebound/#",
         "devices/dev-2/messages/devicebound/#",

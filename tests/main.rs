@@ -2,10 +2,11 @@
 //!
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
-//! `c2d`, `device_http`, `rollover`, `sessions`, `websocket`, `replay`), what a badly behaved one
-//! gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`, `mirror`), certificates of strangers
-//! (`openssl`), the fleet (`scenarios`, `procedures`, `schema`), the end (`shutdown`), what is emulated (`parity`), and the
-//! rules of the repository (`tidy`).
+//! `c2d`, `device_http`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
+//! behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`,
+//! `mirror`), certificates of strangers (`openssl`), the fleet (`scenarios`, `procedures`,
+//! `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the repository
+//! (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -56,6 +57,7 @@ mod hostile;
 mod hostile_mqtt;
 mod mutated;
 mod resumption;
+mod throttle;
 mod tls;
 
 mod openssl;

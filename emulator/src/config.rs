@@ -10,9 +10,11 @@ use linarite_core::hub::message::MessageSource;
 use linarite_core::hub::tier::Tier;
 use linarite_core::id::{HubHostName, IdError, IdScope};
 use linarite_core::limits::{
-    C2D_DELIVERY_COUNT_DEFAULT, C2D_TTL_SECONDS_DEFAULT, FEEDBACK_LOCK_SECONDS_DEFAULT,
+    C2D_DELIVERY_COUNT_DEFAULT, C2D_TTL_SECONDS_DEFAULT, DPS_OPERATIONS_PER_MINUTE,
+    DPS_POLLS_PER_TEN_SECONDS, FEEDBACK_LOCK_SECONDS_DEFAULT,
 };
 use linarite_core::settings::Settings;
+use linarite_core::throttle::RateLimit;
 
 use crate::limits::EVENT_BYTES_DEFAULT;
 
@@ -53,6 +55,34 @@ pub struct DpsConfig {
     pub id_scope: IdScope,
     /// How hubs are chosen where an enrollment does not say (R-B11).
     pub allocation_policy: InstanceAllocationPolicy,
+    /// How often it may be asked; nobody is throttled by default.
+    pub throttles: DpsThrottles,
+}
+
+/// How often a provisioning service may be asked for something; without a limit as often as
+/// anybody likes (R-H1, R-H2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DpsThrottles {
+    /// Registrations and look-ups of registrations, of all devices together.
+    pub registrations: Option<RateLimit>,
+    /// Polls of each device for the outcome of its registration.
+    pub polls: Option<RateLimit>,
+    /// Calls of the service API.
+    pub service_operations: Option<RateLimit>,
+}
+
+impl DpsThrottles {
+    /// Azure's limits, as published in 2026: 1000 registrations and 1000 service operations in a
+    /// minute, and five polls of a device in ten seconds.
+    #[must_use]
+    pub fn azure() -> Self {
+        let per_minute = RateLimit::per_minute(DPS_OPERATIONS_PER_MINUTE);
+        Self {
+            registrations: Some(per_minute),
+            polls: Some(RateLimit::per_ten_seconds(DPS_POLLS_PER_TEN_SECONDS)),
+            service_operations: Some(per_minute),
+        }
+    }
 }
 
 /// A hub, and how it is linked at the start.
@@ -197,6 +227,7 @@ impl Config {
                 host: HubHostName::parse(dps_host)?,
                 id_scope: IdScope::parse("0ne00000001")?,
                 allocation_policy: InstanceAllocationPolicy::default(),
+                throttles: DpsThrottles::default(),
             },
             hubs,
             listen: ListenConfig {

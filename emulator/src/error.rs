@@ -6,6 +6,7 @@
 use linarite_core::dps::registration::Refusal;
 use linarite_core::hub::admission::AdmissionError;
 use linarite_core::id::{IdError, IdentityId, PreconditionFailed};
+use linarite_core::throttle::Throttled;
 use linarite_env::event::Reason;
 
 /// A refusal or failure on its way to a caller. Holds no secrets.
@@ -101,6 +102,16 @@ impl ServiceError {
     #[must_use]
     pub fn limit(message: impl Into<String>) -> Self {
         Self::new(403_002, "QuotaExceeded", "R-H7", message)
+    }
+
+    /// DPS is asked too often (R-H1). The number is the one of hubs; DPS's own is not public.
+    #[must_use]
+    pub fn throttled(what: &str, throttled: Throttled) -> Self {
+        let text = format!("Too many {what}; {throttled}.");
+        Self {
+            retry_after_seconds: Some(throttled.seconds),
+            ..Self::new(429_001, "ThrottlingException", "R-H1", text)
+        }
     }
 
     /// A precondition failed at DPS (R-F1, R-F2).

@@ -46,7 +46,7 @@ use upgrade::Handover;
 pub(crate) fn router(services: Arc<Services>) -> Router {
     Router::new()
         .merge(manners::of_dps(device::routes(), &services))
-        .merge(manners::of_dps(service::routes(), &services))
+        .merge(manners::of_dps(service::routes(&services), &services))
         .merge(hub::routes(&services))
         .merge(manners::of_management(management::routes(), &services))
         .merge(upgrade::routes())

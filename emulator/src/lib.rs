@@ -27,5 +27,5 @@ mod tpm;
 mod wire;
 mod ws;
 
-pub use config::Config;
+pub use config::{Config, DpsThrottles};
 pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};

@@ -199,6 +199,9 @@ pub const WEBHOOKS_MAX: usize = 256;
 /// How often one registration asks, where its enrollment changes meanwhile. Ours.
 pub const WEBHOOK_ROUNDS_MAX: usize = 3;
 
+/// Largest count of a throttle that may be configured.
+pub const THROTTLE_MAX: u32 = 1_000_000_000;
+
 /// Longest wait for a webhook that may be configured, in seconds: what the load balancer before
 /// Azure Functions allows.
 pub const WEBHOOK_TIMEOUT_SECONDS_MAX: u64 = 230;

@@ -19,6 +19,7 @@ pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod session;
 pub(crate) mod telemetry;
+pub(crate) mod throttle;
 pub(crate) mod twin;
 pub(crate) mod voice;
 
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::error::ServiceError;
 use crate::names::Names;
 use crate::outgoing::Poster;
 use crate::policy::Policies;
@@ -39,6 +41,7 @@ use hub::Hub;
 use instance::Instance;
 use links::Links;
 use register::{Around, Register};
+use throttle::Meter;
 
 /// Everything the listeners share.
 pub(crate) struct Services {
@@ -59,6 +62,8 @@ pub(crate) struct Services {
     pub(crate) hubs: Arc<[Arc<Hub>]>,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
+    /// What is left of the limit on service operations.
+    service_operations: Meter,
     connections: AtomicU64,
 }
 
@@ -89,6 +94,7 @@ impl Services {
             cancel: cancel.clone(),
         };
         let register = Register::new(&config, around);
+        let service_operations = config.dps.throttles.service_operations;
         Arc::new(Self {
             dps_policy: Policies::dps(),
             instance: Instance::new(&env),
@@ -101,6 +107,7 @@ impl Services {
             hubs,
             tasks,
             cancel,
+            service_operations: Meter::new(service_operations),
             connections: AtomicU64::new(0),
         })
     }
@@ -108,6 +115,15 @@ impl Services {
     /// The number of the next connection.
     pub(crate) fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// R-H1: counts a call of the service API of DPS.
+    ///
+    /// # Errors
+    /// 429001 beyond the limit.
+    pub(crate) fn count_service_operation(&self) -> Result<(), ServiceError> {
+        let taken = self.service_operations.take(self.env.clock.now_ms());
+        taken.map_err(|throttled| ServiceError::throttled("service operations", throttled))
     }
 
     /// The hub of that host name, with or without a port; a loopback name is the first hub.

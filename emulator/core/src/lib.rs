@@ -19,6 +19,8 @@ pub mod certificate;
 
 pub mod settings;
 
+pub mod throttle;
+
 pub mod dps;
 
 pub mod hub;

@@ -1,5 +1,7 @@
 //! Every bound the rules set, with its unit and where it comes from.
 
+use std::num::NonZeroU32;
+
 /// Longest registration id or enrollment group id, in characters (R-A1).
 pub const REGISTRATION_ID_LENGTH_MAX: usize = 128;
 
@@ -208,3 +210,10 @@ pub const FEEDBACK_BATCHES_MAX: usize = 1000;
 /// How long a batch of feedback is locked for whoever took it, in seconds (Microsoft's page on
 /// cloud-to-device messages, configuration options).
 pub const FEEDBACK_LOCK_SECONDS_DEFAULT: u32 = 60;
+
+/// Registrations of a provisioning service in a minute, and its service operations (behaviour
+/// H.1, as of 2026; 200 before).
+pub const DPS_OPERATIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
+/// Polls of one device at a provisioning service in ten seconds (behaviour H.1).
+pub const DPS_POLLS_PER_TEN_SECONDS: NonZeroU32 = NonZeroU32::new(5).unwrap();

@@ -3,6 +3,7 @@
 mod hub;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -11,13 +12,14 @@ use linarite_core::dps::allocation::InstanceAllocationPolicy;
 use linarite_core::id::{HubHostName, IdScope};
 use linarite_core::limits::FORCED_CLOSE_DELAY_SECONDS_MAX;
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
+use linarite_core::throttle::RateLimit;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, WebhookConfig};
-use crate::limits::WEBHOOK_TIMEOUT_SECONDS_MAX;
+use super::{Config, DpsThrottles, WebhookConfig};
+use crate::limits::{THROTTLE_MAX, WEBHOOK_TIMEOUT_SECONDS_MAX};
 use hub::{RawHub, read_hubs};
 
 /// What is wrong with a configuration file, and where.
@@ -62,6 +64,10 @@ struct RawDps {
     allocation_policy: Option<Spanned<String>>,
     assignment_latency_ms: Option<u32>,
     retry_after_seconds: Option<u32>,
+    throttles: Option<Spanned<String>>,
+    registrations_per_minute: Option<Spanned<i64>>,
+    polls_per_ten_seconds: Option<Spanned<i64>>,
+    service_operations_per_minute: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -209,6 +215,7 @@ fn read_listen(
 }
 
 fn read_dps(source: &Source<'_>, raw: RawDps, config: &mut Config) -> Result<(), ConfigError> {
+    config.dps.throttles = read_throttles(source, &raw)?;
     if let Some(name) = raw.name {
         config.dps.name = name;
     }
@@ -234,6 +241,50 @@ fn read_dps(source: &Source<'_>, raw: RawDps, config: &mut Config) -> Result<(),
         .retry_after_seconds
         .unwrap_or(config.retry_after_seconds);
     Ok(())
+}
+
+/// All of Azure's limits or none, and beside them each by itself; 0 takes one away.
+fn read_throttles(source: &Source<'_>, raw: &RawDps) -> Result<DpsThrottles, ConfigError> {
+    let mut throttles = match &raw.throttles {
+        None => DpsThrottles::default(),
+        Some(named) => source.parse("dps.throttles", named, |text| match text {
+            "none" => Ok(DpsThrottles::default()),
+            "azure" => Ok(DpsThrottles::azure()),
+            _ => Err("expected azure or none (R-H1)"),
+        })?,
+    };
+    let minute: fn(NonZeroU32) -> RateLimit = RateLimit::per_minute;
+    let table = [
+        (
+            "registrations_per_minute",
+            &raw.registrations_per_minute,
+            &mut throttles.registrations,
+            minute,
+        ),
+        (
+            "polls_per_ten_seconds",
+            &raw.polls_per_ten_seconds,
+            &mut throttles.polls,
+            RateLimit::per_ten_seconds,
+        ),
+        (
+            "service_operations_per_minute",
+            &raw.service_operations_per_minute,
+            &mut throttles.service_operations,
+            minute,
+        ),
+    ];
+    for (name, value, limit, of) in table {
+        if let Some(value) = value {
+            let count = source.number(&format!("dps.{name}"), value, |number| {
+                let count = u32::try_from(number).ok();
+                let count = count.filter(|count| *count <= THROTTLE_MAX);
+                count.ok_or_else(|| format!("expected 0 to {THROTTLE_MAX}"))
+            })?;
+            *limit = NonZeroU32::new(count).map(of);
+        }
+    }
+    Ok(throttles)
 }
 
 fn read_webhook(

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::response::Response;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use linarite_core::dps::enrollment::{EnrollmentGroup, IndividualEnrollment};
@@ -24,7 +25,20 @@ use crate::service::Services;
 use crate::wire::version::ApiVersion;
 use crate::wire::{dps, enrollment, shape};
 
-pub(super) fn routes() -> Router<Arc<Services>> {
+pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
+    let throttle = from_fn_with_state(Arc::clone(services), throttle);
+    operations().route_layer(throttle)
+}
+
+/// R-H1: service operations have a limit of their own.
+async fn throttle(State(services): Shared, request: Request, next: Next) -> Response {
+    match services.count_service_operation() {
+        Ok(()) => next.run(request).await,
+        Err(error) => Refusal::new(Api::Dps, &services)(error).into_response(),
+    }
+}
+
+fn operations() -> Router<Arc<Services>> {
     Router::new()
         .route("/enrollments", post(bulk::individuals))
         .route("/enrollments/query", post(query::individuals))

@@ -16,6 +16,7 @@ use linarite_core::dps::enrollment::Slot;
 use linarite_core::dps::registration::{Assignment, Decision, EnrollmentRef, PastAssignment};
 use linarite_core::id::{EnrollmentGroupId, HubHostName, IdScope, RegistrationId};
 use linarite_core::settings::Settings;
+use linarite_core::throttle::RateLimit;
 use linarite_env::event::{Reason, SlotName};
 use linarite_env::{Env, Event};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
 use super::links::Links;
+use super::throttle::Meter;
 use crate::config::Config;
 use crate::error::ServiceError;
 use crate::limits::{REGISTRATIONS_MAX, TPM_CHALLENGES_MAX};
@@ -93,6 +95,9 @@ struct Inner {
     id_scope: IdScope,
     latency: Duration,
     retry_after_seconds: u32,
+    /// What is left of the limit on registrations.
+    budget: Meter,
+    poll_limit: Option<RateLimit>,
     registrations: Registrations,
     challenges: Challenges,
     tasks: TaskTracker,
@@ -112,6 +117,8 @@ impl Register {
             id_scope: config.dps.id_scope.clone(),
             latency: config.assignment_latency,
             retry_after_seconds: config.retry_after_seconds,
+            budget: Meter::new(config.dps.throttles.registrations),
+            poll_limit: config.dps.throttles.polls,
             registrations: Registrations::default(),
             challenges: Challenges::new(TPM_CHALLENGES_MAX),
             tasks: around.tasks,
@@ -122,8 +129,10 @@ impl Register {
     /// is challenged first.
     ///
     /// # Errors
-    /// What the rules refuse, 409203 while another operation of the id runs (R-B8).
+    /// What the rules refuse, 409203 while another operation of the id runs (R-B8), 429001 beyond
+    /// the limit (R-H1).
     pub(crate) fn begin(&self, id: &str, asked: Asked) -> Result<Beginning, ServiceError> {
+        self.spend(id, &asked)?;
         let now = self.0.env.clock.now();
         let judged = match self.judge(id, &asked, now, None) {
             Ok(judged) => judged,
@@ -167,7 +176,8 @@ impl Register {
     /// How an operation stands, told only to who began it.
     ///
     /// # Errors
-    /// 404202 if the id has no such operation, 401000 if somebody else asks.
+    /// 404202 if the id has no such operation, 401000 if somebody else asks, 429001 beyond the
+    /// limit of the device (R-H2).
     pub(crate) fn operation(
         &self,
         id: &str,
@@ -183,6 +193,7 @@ impl Register {
             .filter(|operation| operation.id == operation_id)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Operation"))?;
         self.check_asker(&id, &operation, asked)?;
+        self.count_poll(&id)?;
         Ok(match operation.ended {
             None => OperationState::Assigning(self.begun(&id, operation_id)),
             Some(record) => OperationState::Ended {
@@ -196,12 +207,14 @@ impl Register {
     /// registration status lookup).
     ///
     /// # Errors
-    /// What the rules refuse, 404202 if there is no record.
+    /// What the rules refuse, 404202 if there is no record, 429001 beyond the limit on
+    /// registrations, to which a look-up counts (R-B9, R-H2).
     pub(crate) fn lookup(
         &self,
         id: &str,
         asked: &Asked,
     ) -> Result<RegistrationRecord, ServiceError> {
+        self.spend(id, asked)?;
         let judged = self.judge(id, asked, self.0.env.clock.now(), None)?;
         self.record(&judged.id)
             .ok_or_else(|| ServiceError::dps_not_found(404_202, "Registration"))
@@ -252,6 +265,32 @@ impl Register {
             .events
             .emit(Event::RegistrationDeleted { registration_id });
         Ok(())
+    }
+
+    /// R-H1, R-H2, R-B9: registrations and look-ups of all devices have one budget. It is asked
+    /// first, so that who is refused anyway uses it up as well.
+    fn spend(&self, id: &str, asked: &Asked) -> Result<(), ServiceError> {
+        let taken = self.0.budget.take(self.0.env.clock.now_ms());
+        taken.map_err(|throttled| {
+            let error = ServiceError::throttled("registrations", throttled);
+            self.0.env.events.emit(Event::RegistrationRefused {
+                registration_id: id.into(),
+                presented: asked.fingerprint(),
+                reason: error.reason(),
+            });
+            error
+        })
+    }
+
+    /// R-H2: polls of a device have a budget of its own.
+    fn count_poll(&self, id: &RegistrationId) -> Result<(), ServiceError> {
+        let Some(limit) = self.0.poll_limit else {
+            return Ok(());
+        };
+        let now = self.0.env.clock.now_ms().0;
+        let polls = &self.0.registrations;
+        let taken = polls.change(id, |registration| registration.polls.take(limit, now));
+        taken.map_err(|throttled| ServiceError::throttled("polls of one device", throttled))
     }
 
     /// An operation is told to who began it: to the same certificate, or to a token that holds.

@@ -9,6 +9,7 @@ use dashmap::mapref::entry::Entry as MapEntry;
 use linarite_core::dps::registration::PastAssignment;
 use linarite_core::dps::reprovision::RegistrationSubstatus;
 use linarite_core::id::{DeviceId, ETag, EnrollmentGroupId, HubHostName, RegistrationId};
+use linarite_core::throttle::Bucket;
 use linarite_env::UnixMillis;
 use linarite_env::event::Fingerprint;
 use serde_json::Value;
@@ -74,6 +75,8 @@ pub(crate) struct Operation {
 pub(crate) struct Registration {
     pub(crate) record: Option<RegistrationRecord>,
     pub(crate) operation: Option<Operation>,
+    /// What is left of the device's limit on polls (R-H2).
+    pub(crate) polls: Bucket,
 }
 
 /// Registrations by id; ids compare without case (R-A3).

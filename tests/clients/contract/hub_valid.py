@@ -228,6 +228,37 @@ def _method(operation_id: str) -> Callable[[Hub], Any]:
     return call
 
 
+def _purge(hub: Hub) -> Any:
+    device = hub.device()["deviceId"]
+    hub.message(device)
+    answer = hub.api.send(
+        "CloudToDeviceMessages_PurgeCloudToDeviceMessageQueue", {"id": device}
+    )
+    assert (answer.json()["deviceId"], answer.json()["totalMessagesPurged"]) == (device, 1)
+    return answer
+
+
+def _feedback(hub: Hub) -> Any:
+    """What became of a message that was purged."""
+    _purge(hub)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        answer = hub.api.send("CloudToDeviceMessages_ReceiveFeedbackNotification")
+        if answer.status_code == 200:
+            assert "Purged" in answer.text
+            return answer
+        assert time.monotonic() < deadline, "no feedback"
+        time.sleep(0.2)
+
+
+def _settle_feedback(operation_id: str) -> Callable[[Hub], Any]:
+    def settle(hub: Hub) -> Any:
+        lock_token = _feedback(hub).headers["etag"][0].strip('"')
+        return hub.api.send(operation_id, {"lockToken": lock_token})
+
+    return settle
+
+
 VALID: dict[str, Callable[[Hub], Any]] = {
     "Statistics_GetDeviceStatistics": _device_statistics,
     "Statistics_GetServiceStatistics": _service_statistics,
@@ -251,6 +282,14 @@ VALID: dict[str, Callable[[Hub], Any]] = {
     "Modules_GetIdentity": _get_module,
     "Modules_CreateOrUpdateIdentity": _put_module,
     "Modules_DeleteIdentity": _delete_module,
+    "CloudToDeviceMessages_PurgeCloudToDeviceMessageQueue": _purge,
+    "CloudToDeviceMessages_ReceiveFeedbackNotification": _feedback,
+    "CloudToDeviceMessages_CompleteFeedbackNotification": _settle_feedback(
+        "CloudToDeviceMessages_CompleteFeedbackNotification"
+    ),
+    "CloudToDeviceMessages_AbandonFeedbackNotification": _settle_feedback(
+        "CloudToDeviceMessages_AbandonFeedbackNotification"
+    ),
     "Devices_InvokeMethod": _method("Devices_InvokeMethod"),
     "Modules_InvokeMethod": _method("Modules_InvokeMethod"),
 }

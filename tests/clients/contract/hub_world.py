@@ -38,6 +38,9 @@ def _amend(file: dict[str, Any]) -> None:
     file["paths"]["/devices"]["post"]["responses"]["400"]["schema"] = failure
     jobs = {"type": "array", "items": {"$ref": "#/definitions/JobResponse"}}
     file["paths"]["/jobs/v2/query"]["get"]["responses"]["200"]["schema"] = jobs
+    # Feedback has a type of its own, over AMQP and in the documentation.
+    feedback = file["paths"]["/messages/serviceBound/feedback"]["get"]
+    feedback["produces"] += ["application/vnd.microsoft.iothub.feedback.json"]
     # A query gives what it selects.
     selected = {"type": "array", "items": {}}
     file["paths"]["/devices/query"]["post"]["responses"]["200"]["schema"] = selected
@@ -165,6 +168,18 @@ class Hub:
         answer = self.api.send("Jobs_CreateScheduledJob", {"id": name}, body=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def message(self, device: str) -> None:
+        """Sends the device a message whose end is to be told."""
+        answer = self.api.session.post(
+            f"{self.api.base_url}/devices/{device}/messages/devicebound",
+            params={"api-version": VERSION},
+            headers={**self._authorization(), "iothub-ack": "full"},
+            data=b"contract",
+            verify=self.api.ca_file,
+            timeout=WAIT_SECONDS,
+        )
+        assert answer.status_code == 204, answer.text
 
     def place(self, operation_id: str) -> dict[str, str]:
         """The path of what exists."""

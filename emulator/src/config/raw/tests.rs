@@ -34,6 +34,45 @@ fn the_mirror_has_a_port_or_is_off() {
     }
 }
 
+/// R-H1, R-H2.
+#[test]
+fn limits_are_azures_or_ones_own() {
+    let throttles = |dps: &str| {
+        let text = format!("[dps]\n{dps}\n");
+        read("linarite.toml", &text).unwrap().dps.throttles
+    };
+    let azure = DpsThrottles::azure();
+    assert_eq!(throttles(""), DpsThrottles::default());
+    assert_eq!(throttles("throttles = \"azure\""), azure);
+    let count = |count| NonZeroU32::new(count).unwrap();
+    let old = throttles("throttles = \"azure\"\nregistrations_per_minute = 200");
+    let registrations = Some(RateLimit::per_minute(count(200)));
+    assert_eq!(
+        old,
+        DpsThrottles {
+            registrations,
+            ..azure
+        }
+    );
+    let alone = throttles("polls_per_ten_seconds = 7");
+    let polls = Some(RateLimit::per_ten_seconds(count(7)));
+    assert_eq!(
+        alone,
+        DpsThrottles {
+            polls,
+            ..DpsThrottles::default()
+        }
+    );
+    let none = throttles("throttles = \"azure\"\nservice_operations_per_minute = 0");
+    assert_eq!(
+        none,
+        DpsThrottles {
+            service_operations: None,
+            ..azure
+        }
+    );
+}
+
 /// R-B11, R-B12, R-B13.
 #[test]
 fn hubs_are_linked_as_the_file_says() {
@@ -90,6 +129,16 @@ fn problems_name_file_line_and_field() {
             "[dps]\n\nallocation_policy = \"custom\"\n",
             3,
             "dps.allocation_policy: expected hashed",
+        ),
+        (
+            "[dps]\nthrottles = \"some\"\n",
+            2,
+            "dps.throttles: expected azure or none",
+        ),
+        (
+            "[dps]\npolls_per_ten_seconds = -1\n",
+            2,
+            "dps.polls_per_ten_seconds: expected 0 to",
         ),
         (
             "[webhook]\ntimeout_seconds = 0\n",

@@ -1,0 +1,149 @@
+//! How often something may be done (behaviour H).
+//!
+//! Azure publishes numbers and not the way it counts. Here it is a bucket of tokens: as many at
+//! once as the limit says, and each comes back on its own after its share of the window.
+
+use std::num::NonZeroU32;
+
+/// So many times within so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How many times.
+    pub count: NonZeroU32,
+    /// Within how many milliseconds.
+    pub window_ms: NonZeroU32,
+}
+
+impl RateLimit {
+    /// `count` times in a minute.
+    #[must_use]
+    pub fn per_minute(count: NonZeroU32) -> Self {
+        Self {
+            count,
+            window_ms: const { NonZeroU32::new(60_000).unwrap() },
+        }
+    }
+
+    /// `count` times in ten seconds.
+    #[must_use]
+    pub fn per_ten_seconds(count: NonZeroU32) -> Self {
+        Self {
+            count,
+            window_ms: const { NonZeroU32::new(10_000).unwrap() },
+        }
+    }
+}
+
+/// What is left of a limit; full at first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// When it is full again, in milliseconds times the limit's count, which keeps it exact.
+    full_at: i128,
+}
+
+/// There is nothing left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("try again in {seconds} s")]
+pub struct Throttled {
+    /// Whole seconds until there is a token again, at least one.
+    pub seconds: u32,
+}
+
+impl Bucket {
+    /// Takes one token at `now_ms`, in Unix milliseconds. A refusal takes nothing.
+    ///
+    /// Errors:  [`Throttled`].
+    /// Source:  behaviour.md R-H1 — the way of counting is assumed.
+    pub fn take(&mut self, limit: RateLimit, now_ms: i64) -> Result<(), Throttled> {
+        let count = i128::from(limit.count.get());
+        let token = i128::from(limit.window_ms.get());
+        let now = i128::from(now_ms) * count;
+        let full_at = self.full_at.max(now) + token;
+        let late = full_at - (now + token * count);
+        if late > 0 {
+            let wait_ms = (late + count - 1) / count;
+            let seconds = u32::try_from((wait_ms + 999) / 1000).unwrap_or(u32::MAX);
+            return Err(Throttled {
+                seconds: seconds.max(1),
+            });
+        }
+        self.full_at = full_at;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn limit(count: u32, window_ms: u32) -> RateLimit {
+        RateLimit {
+            count: NonZeroU32::new(count).unwrap(),
+            window_ms: NonZeroU32::new(window_ms).unwrap(),
+        }
+    }
+
+    /// R-H1.
+    #[test]
+    fn a_full_bucket_gives_its_limit_at_once_and_then_its_pace() {
+        let (limit, mut bucket) = (limit(1000, 60_000), Bucket::default());
+        let begin = 1_700_000_000_000;
+        for _ in 0..1000 {
+            assert_eq!(bucket.take(limit, begin), Ok(()));
+        }
+        assert_eq!(bucket.take(limit, begin), Err(Throttled { seconds: 1 }));
+        assert_eq!(
+            bucket.take(limit, begin + 59),
+            Err(Throttled { seconds: 1 })
+        );
+        assert_eq!(bucket.take(limit, begin + 60), Ok(()));
+        assert_eq!(
+            bucket.take(limit, begin + 60),
+            Err(Throttled { seconds: 1 })
+        );
+        for _ in 0..1000 {
+            assert_eq!(bucket.take(limit, begin + 60_060), Ok(()));
+        }
+        assert!(bucket.take(limit, begin + 60_060).is_err());
+    }
+
+    /// R-H1: what a refusal says is the time until there is a token, in whole seconds.
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let (limit, mut bucket) = (limit(1, 10_000), Bucket::default());
+        assert_eq!(bucket.take(limit, 0), Ok(()));
+        for (now, seconds) in [(0, 10), (1, 10), (1000, 9), (9000, 1), (9999, 1)] {
+            assert_eq!(bucket.take(limit, now), Err(Throttled { seconds }), "{now}");
+        }
+        assert_eq!(bucket.take(limit, 10_000), Ok(()));
+    }
+
+    proptest! {
+        /// R-H1, R-H3: no window sees more than twice the limit, and whoever comes back when told
+        /// is served.
+        #[test]
+        fn no_more_than_the_bucket_and_what_comes_back(
+            count in 1u32..50,
+            window_ms in 1u32..100_000,
+            steps in prop::collection::vec(0i64..5_000, 1..300),
+        ) {
+            let (limit, mut bucket) = (limit(count, window_ms), Bucket::default());
+            let (mut now, mut taken) = (1_700_000_000_000_i64, 0_i128);
+            let begin = now;
+            for step in steps {
+                now += step;
+                match bucket.take(limit, now) {
+                    Ok(()) => taken += 1,
+                    Err(Throttled { seconds }) => {
+                        let then = now + i64::from(seconds) * 1000;
+                        prop_assert_eq!(bucket.clone().take(limit, then), Ok(()));
+                    }
+                }
+                let back = i128::from(now - begin) * i128::from(count) / i128::from(window_ms);
+                prop_assert!(taken <= i128::from(count) + back);
+            }
+        }
+    }
+}
