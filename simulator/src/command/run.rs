@@ -35,10 +35,15 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "intermediate-expiry",
     "individual-expiry",
     "leaf-roll-same-issuer",
+    "leaf-roll-on-unauthorized",
+    "individual-there-and-back",
+    "root-expiry",
     "mistakes/intermediate-removed-early",
     "mistakes/individual-switched-early",
     "mistakes/leaf-roll-changed-cn",
     "mistakes/leaf-roll-never-registers",
+    "mistakes/leaf-roll-key-dropped-early",
+    "mistakes/root-deleted-early",
 ];
 
 /// Arguments of `linarite run`.
