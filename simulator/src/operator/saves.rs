@@ -12,8 +12,13 @@ const MANAGEMENT: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/re
                           linarite/providers/Microsoft.Devices/provisioningServices";
 
 impl Operator {
-    /// Uploads a CA certificate, asks for a code, and proves possession of the key (R-D3).
-    pub(super) async fn add_ca_certificate(&self, name: &str) -> Result<(), String> {
+    /// Uploads a CA certificate, asks for a code, and proves possession of the key (R-D3), unless
+    /// the operator forgets to.
+    pub(super) async fn add_ca_certificate(
+        &self,
+        name: &str,
+        verified: bool,
+    ) -> Result<(), String> {
         let pem = self
             .tools
             .pki
@@ -21,6 +26,9 @@ impl Operator {
             .map_err(|error| error.to_string())?;
         let body = json!({ "properties": { "certificate": base64_of(&pem) } });
         let stored = self.manage(Method::PUT, name, "", None, Some(body)).await?;
+        if !verified {
+            return Ok(());
+        }
         let coded = self
             .manage(
                 Method::POST,
@@ -150,16 +158,23 @@ impl Operator {
         &self,
         device: DeviceIndex,
         slots: [Option<Generation>; 2],
+        disabled: bool,
     ) -> Result<(), String> {
         let id = self.registration_id(device)?;
-        let [primary, secondary] = slots;
+        let attestation = match slots {
+            // A block without the certificate at hand: keys that DPS makes and nobody has.
+            [None, None] => json!({ "type": "symmetricKey" }),
+            [primary, secondary] => {
+                json!({ "type": "x509", "x509": { "clientCertificates": {
+                    "primary": self.leaf_slot(device, primary)?,
+                    "secondary": self.leaf_slot(device, secondary)?,
+                } } })
+            }
+        };
         let document = json!({
             "registrationId": &*id,
-            "attestation": { "type": "x509", "x509": { "clientCertificates": {
-                "primary": self.leaf_slot(device, primary)?,
-                "secondary": self.leaf_slot(device, secondary)?,
-            } } },
-            "provisioningStatus": "enabled",
+            "attestation": attestation,
+            "provisioningStatus": if disabled { "disabled" } else { "enabled" },
         });
         let path = format!("/enrollments/{id}");
         let known = self.etag(&path);
@@ -179,6 +194,14 @@ impl Operator {
         let saved = saved.map_err(|error| error.to_string())?;
         self.remember(&path, &saved);
         Ok(())
+    }
+
+    pub(super) async fn delete_individual(&self, device: DeviceIndex) -> Result<(), String> {
+        let path = format!("/enrollments/{}", self.registration_id(device)?);
+        let etag = self.etag(&path);
+        let deleted = self.dps(Method::DELETE, &path, etag.as_deref(), None).await;
+        self.remember(&path, &Value::Null);
+        deleted.map(|_| ()).map_err(|error| error.to_string())
     }
 
     fn leaf_slot(

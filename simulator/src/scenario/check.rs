@@ -7,11 +7,11 @@ use toml::Spanned;
 use super::duration::{DAY_MS, Span};
 use super::place::{ScenarioError, Source};
 use super::raw::{
-    RawAuthority, RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario,
+    RawAuthority, RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario, RawWindow,
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    steps,
+    intent, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -28,6 +28,10 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     let duration = bounded(source, &raw.duration, Span(60_000), LONGEST_RUN)?;
     let roll_starts = bounded(source, &raw.roll_starts, Span(0), raw_of(&raw.duration))?;
     let gap_budget = bounded(source, &raw.budget.gap, Span(1), Span(30 * DAY_MS))?;
+    let stranded_budget = match &raw.budget.stranded {
+        Some(span) => bounded(source, span, Span(0), Span(30 * DAY_MS))?,
+        None => Duration::ZERO,
+    };
     let real_time = real_time(source, &raw.real_time)?;
     let authorities = authorities(source, &raw.authority)?;
     let leaves = leaves(source, &raw.leaf, &authorities)?;
@@ -40,8 +44,11 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
             leaves: &leaves,
             fleet: &fleet,
             duration,
+            locks_out: raw.locked_out.is_some(),
         },
     )?;
+    let breach = intent::breach(source, raw.breach.as_ref(), &leaves, &steps, duration)?;
+    let locked_out = intent::lockout(source, raw.locked_out.as_ref(), duration)?;
     Ok(Scenario {
         name,
         file: source.file.to_owned(),
@@ -52,6 +59,9 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         duration,
         roll_starts,
         gap_budget,
+        stranded_budget,
+        breach,
+        locked_out,
         real_time,
         fleet,
         authorities,
@@ -256,7 +266,7 @@ fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<Fleet
     };
     let telemetry = bounded(source, &raw.telemetry, Span(100), Span(30 * DAY_MS))?;
     let spread = bounded(source, &raw.spread, Span(0), Span(DAY_MS))?;
-    let awake = windows(source, &raw, duration, spread)?;
+    let awake = windows(source, &raw.awake, duration, spread)?;
     let total: Duration = awake.iter().map(|window| window.until - window.from).sum();
     if total.as_millis() / telemetry.as_millis() > u128::from(MESSAGES_MAX) {
         let message = format!(
@@ -265,7 +275,7 @@ fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<Fleet
         );
         return Err(at(source, &raw.telemetry, message));
     }
-    let firmware = firmware(source, &raw.firmware)?;
+    let firmware = firmware(source, &raw.firmware, duration, spread)?;
     if firmware.is_empty() {
         let message = "a fleet needs at least one [[fleet.firmware]]";
         return Err(at(source, &raw.devices, message));
@@ -282,12 +292,12 @@ fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<Fleet
 
 fn windows(
     source: Source<'_>,
-    raw: &RawFleet,
+    awake: &Spanned<Vec<Spanned<RawWindow>>>,
     duration: Duration,
     spread: Duration,
 ) -> Checked<Vec<Window>> {
     let mut windows: Vec<Window> = Vec::new();
-    for entry in raw.awake.get_ref() {
+    for entry in awake.get_ref() {
         let window = *entry.get_ref();
         let (from, until) = (
             window.from.duration(),
@@ -310,24 +320,27 @@ fn windows(
     match windows.last() {
         None => Err(at(
             source,
-            &raw.awake,
+            awake,
             "devices are never awake; list at least one window",
         )),
         Some(last) if last.until < duration || last.from >= duration => {
             let message = "the last window must begin before and reach the end of the run, or \
                            nobody could say how the devices ended";
-            Err(at(source, &raw.awake, message))
+            Err(at(source, awake, message))
         }
-        Some(_) if windows.len() > 1000 => Err(at(
-            source,
-            &raw.awake,
-            "a fleet may have at most 1000 windows",
-        )),
+        Some(_) if windows.len() > 1000 => {
+            Err(at(source, awake, "a fleet may have at most 1000 windows"))
+        }
         Some(_) => Ok(windows),
     }
 }
 
-fn firmware(source: Source<'_>, raw: &[RawFirmware]) -> Checked<Vec<(u32, Firmware)>> {
+fn firmware(
+    source: Source<'_>,
+    raw: &[RawFirmware],
+    duration: Duration,
+    spread: Duration,
+) -> Checked<Vec<(u32, Firmware)>> {
     let mut models = Vec::new();
     for entry in raw {
         let share = *entry.share.get_ref();
@@ -343,6 +356,12 @@ fn firmware(source: Source<'_>, raw: &[RawFirmware]) -> Checked<Vec<(u32, Firmwa
             roll: entry.roll.unwrap_or(default.roll),
             on_unauthorized: entry.on_unauthorized.unwrap_or(default.on_unauthorized),
             on_boot: entry.on_boot.unwrap_or(default.on_boot),
+            keeps: entry.keeps.unwrap_or(default.keeps),
+            answers: entry.answers.unwrap_or(default.answers),
+            awake: match &entry.awake {
+                Some(awake) => windows(source, awake, duration, spread)?,
+                None => Vec::new(),
+            },
             ..default
         };
         models.push((share, model));

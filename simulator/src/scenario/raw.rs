@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::duration::Span;
-use crate::firmware::{OnBoot, OnUnauthorized, RollOrder, Trigger};
+use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -27,6 +27,10 @@ pub(super) struct RawScenario {
     pub(super) real_time: RawRealTime,
     pub(super) fleet: RawFleet,
     #[serde(default)]
+    pub(super) breach: Option<RawBreach>,
+    #[serde(default)]
+    pub(super) locked_out: Option<RawLockout>,
+    #[serde(default)]
     pub(super) authority: Vec<RawAuthority>,
     #[serde(default)]
     pub(super) leaf: Vec<RawLeaf>,
@@ -45,6 +49,24 @@ fn one() -> u64 {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBudget {
     pub(super) gap: Spanned<Span>,
+    #[serde(default)]
+    pub(super) stranded: Option<Spanned<Span>>,
+}
+
+/// Certificates in the hands of a thief.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBreach {
+    pub(super) generation: Spanned<u32>,
+    pub(super) contained: Spanned<Span>,
+}
+
+/// Devices that are meant to be refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLockout {
+    pub(super) share: Spanned<String>,
+    pub(super) from: Spanned<Span>,
 }
 
 /// How the procedure shrinks when it runs against the wall clock.
@@ -101,6 +123,12 @@ pub(super) struct RawFirmware {
     pub(super) on_unauthorized: Option<OnUnauthorized>,
     #[serde(default)]
     pub(super) on_boot: Option<OnBoot>,
+    #[serde(default)]
+    pub(super) keeps: Option<Keeps>,
+    #[serde(default)]
+    pub(super) answers: Option<Answers>,
+    #[serde(default)]
+    pub(super) awake: Option<Spanned<Vec<Spanned<RawWindow>>>>,
 }
 
 /// A root or an intermediate.
@@ -155,9 +183,13 @@ pub(super) struct RawStep {
     #[serde(default)]
     pub(super) disabled: Option<Spanned<bool>>,
     #[serde(default)]
+    pub(super) verified: Option<Spanned<bool>>,
+    #[serde(default)]
     pub(super) generation: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) method: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) firmware: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) at_hub: Option<Spanned<bool>>,
     #[serde(default)]
