@@ -43,8 +43,7 @@ fn run(scenario: Scenario, seed: u64) -> Report {
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(async {
         let env = Env::new(Clock::tokio(EPOCH), seed);
-        let hubs = ["hub-1".to_owned()];
-        let lab = Lab::start(env.clone(), LabMode::InMemory, &hubs)
+        let lab = Lab::start(env.clone(), LabMode::InMemory, &scenario.hubs)
             .await
             .unwrap();
         let stage = Stage {

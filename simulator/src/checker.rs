@@ -121,6 +121,11 @@ impl Ledger {
         self.lock().terms = terms;
     }
 
+    /// Asks that every device end with its one identity at `hub`.
+    pub fn expect_hub(&self, hub: &str) {
+        self.lock().ends_on = Some(hub.into());
+    }
+
     /// Listens to the emulator from now on.
     pub fn listen(self: &Arc<Self>, events: &Events) {
         let ledger = Arc::clone(self);

@@ -95,6 +95,12 @@ pub async fn run_scenario(
         terms(&scenario, &options.pace, &times),
         &names(&scenario, options),
     );
+    if let Some(hub) = &scenario.ends_on {
+        let hosts = stage.services.hubs.iter().map(|(host, _)| host.as_str());
+        let is_it = |host: &&str| host.split('.').next() == Some(hub);
+        let host = { hosts }.find(is_it);
+        ledger.expect_hub(host.unwrap_or(hub));
+    }
     ledger.listen(&stage.env.events);
     let observer = Arc::new(Watched {
         ledger: Arc::clone(&ledger),

@@ -54,6 +54,10 @@ pub struct Scenario {
     pub breach: Option<Breach>,
     /// Devices that are meant to be refused, if there are any.
     pub locked_out: Option<Lockout>,
+    /// The hubs, by their short names.
+    pub hubs: Vec<String>,
+    /// The hub that every device must end on, if it matters.
+    pub ends_on: Option<String>,
     /// How it runs against the wall clock.
     pub real_time: RealTime,
     /// The devices.
@@ -166,6 +170,10 @@ pub enum Action {
         secondary: Option<String>,
         style: GroupStyle,
         disabled: bool,
+        /// The one hub it assigns devices to from now on; else any.
+        hub: Option<String>,
+        /// What becomes of a device that registers again; else as it was.
+        reprovision: Option<Reprovision>,
     },
     /// Delete an enrollment group.
     DeleteGroup { group: String },
@@ -198,6 +206,18 @@ pub enum Action {
         at_dps: bool,
         one_in: u32,
     },
+}
+
+/// What becomes of a device's hub and data when it registers again (R-C2 to R-C6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reprovision {
+    /// It moves to the hub it is assigned now, and its data with it.
+    Migrate,
+    /// It moves, and begins anew.
+    Reset,
+    /// It stays where it is.
+    Never,
 }
 
 /// What is done to an identity at a hub.
@@ -239,10 +259,14 @@ impl fmt::Display for Action {
                 primary,
                 secondary,
                 disabled,
+                hub,
                 ..
             } => {
                 write!(f, "save group {group}: ")?;
                 slots(f, primary.as_ref(), secondary.as_ref())?;
+                if let Some(hub) = hub {
+                    write!(f, ", to {hub}")?;
+                }
                 f.write_str(if *disabled { ", disabled" } else { "" })
             }
             Self::DeleteGroup { group } => write!(f, "delete group {group}"),

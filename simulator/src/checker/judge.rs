@@ -403,19 +403,22 @@ fn ends_on_new(state: &State, end: UnixMillis) -> Check {
     let mut connected = 0;
     for (index, device) in in_service(state) {
         let records = device.registration_ids.len();
-        let identities = device
-            .identities
-            .iter()
-            .filter(|identity| identity.exists)
-            .count();
+        let existing = || device.identities.iter().filter(|identity| identity.exists);
+        let identities = existing().count();
+        let elsewhere = state
+            .ends_on
+            .as_ref()
+            .and_then(|hub| existing().find(|identity| identity.hub != *hub));
         let there = on_newest(state, device);
         connected += usize::from(there);
-        if there && records == 1 && identities == 1 {
+        if there && records == 1 && identities == 1 && elsewhere.is_none() {
             continue;
         }
         let doubled = records > 1 || identities > 1;
         let rule = if doubled {
             Some("R-C9")
+        } else if there && elsewhere.is_some() {
+            Some("R-C1")
         } else {
             device.last_rule()
         };
@@ -424,7 +427,11 @@ fn ends_on_new(state: &State, end: UnixMillis) -> Check {
                 Some(generation) => format!("connected with {generation}"),
                 None => "not connected".to_owned(),
             };
-            format!("{session}, {records} registration records, {identities} hub identities")
+            let place = elsewhere.map(|identity| format!(", at {}", identity.hub));
+            format!(
+                "{session}{}, {records} registration records, {identities} hub identities",
+                place.unwrap_or_default()
+            )
         });
     }
     let devices = in_service(state).count();

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) retired: Retired,
     pub(super) breached: BreachedSessions,
     pub(super) calls: Calls,
+    /// The hub that every device must end on.
+    pub(super) ends_on: Option<Arc<str>>,
     pub(super) timeline: Timeline,
     pub(super) trace: Trace,
     pub(super) registrations: Registrations,
@@ -71,6 +73,7 @@ impl State {
             retired: Retired::default(),
             breached: BreachedSessions::default(),
             calls: Calls::default(),
+            ends_on: None,
             timeline: Timeline::new(count),
             trace: Trace::new(names.len()),
             registrations: Registrations::default(),

@@ -19,8 +19,6 @@ use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
 const VIRTUAL_EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
-/// The one hub of a run.
-const HUB: &str = "hub-1";
 /// What runs where no scenario is named.
 const DEFAULT: &str = "intermediate-expiry";
 
@@ -38,6 +36,9 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "leaf-roll-on-unauthorized",
     "individual-there-and-back",
     "root-expiry",
+    "two-hubs-migrate",
+    "two-hubs-never",
+    "two-hubs-reset",
     "individual-breach-hub-deleted",
     "individual-breach-reregister",
     "intermediate-breach-hub-deleted",
@@ -68,6 +69,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/root-not-verified",
     "mistakes/shadowing-entry-forgotten",
     "mistakes/slot-emptied-early",
+    "mistakes/two-hubs-policy-forgotten",
 ];
 
 /// Arguments of `linarite run`.
@@ -249,7 +251,7 @@ fn execute(args: &RunArgs, scenario: Scenario) -> anyhow::Result<Report> {
             VIRTUAL_EPOCH
         };
         let env = Env::new(Clock::tokio(epoch), seed);
-        let lab = Lab::start(env.clone(), mode, &[HUB.to_owned()])
+        let lab = Lab::start(env.clone(), mode, &scenario.hubs)
             .await
             .context("cannot start the emulator")?;
         let stage = Stage {

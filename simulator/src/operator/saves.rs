@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Operator;
 use crate::observation::{DeviceIndex, Generation};
-use crate::scenario::{Action, GroupStyle};
+use crate::scenario::{Action, GroupStyle, Reprovision};
 use crate::service_client::{Call, ServiceError};
 
 const MANAGEMENT: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/\
@@ -98,6 +98,8 @@ impl Operator {
             secondary,
             style,
             disabled,
+            hub,
+            reprovision,
         } = action
         else {
             return Err("not a group".to_owned());
@@ -113,10 +115,33 @@ impl Operator {
         document["attestation"] =
             json!({ "type": "x509", "x509": self.group_slots(*style, primary, secondary)? });
         document["provisioningStatus"] = json!(if *disabled { "disabled" } else { "enabled" });
+        if let Some(name) = hub {
+            document["iotHubs"] = json!([self.host_of(name)?]);
+        }
+        if let Some(policy) = reprovision {
+            document["reprovisionPolicy"] = json!({
+                "updateHubAssignment": *policy != Reprovision::Never,
+                "migrateDeviceData": *policy == Reprovision::Migrate,
+            });
+        }
         self.dps(Method::PUT, &path, etag.as_deref(), Some(document))
             .await
             .map(|_| ())
             .map_err(|error| error.to_string())
+    }
+
+    /// The host name of the hub with a short name.
+    fn host_of(&self, hub: &str) -> Result<&str, String> {
+        let mut hosts = self
+            .tools
+            .services
+            .hubs
+            .iter()
+            .map(|(host, _)| host.as_str());
+        let is_it = |host: &&str| host.split('.').next() == Some(hub);
+        hosts
+            .find(is_it)
+            .ok_or_else(|| format!("there is no hub {hub}"))
     }
 
     fn group_slots(

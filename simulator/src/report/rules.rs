@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Report;
 
 /// Rules by number, each with what it does to a device and what to do about it.
-const RULES: [(&str, &str); 27] = [
+const RULES: [(&str, &str); 28] = [
     (
         "I-14",
         "DPS looks at validity periods; the certificate does not hold at this moment",
@@ -59,6 +59,11 @@ const RULES: [(&str, &str); 27] = [
     (
         "R-B21",
         "a registration with a new certificate retires the old one at the hub at once",
+    ),
+    (
+        "R-C1",
+        "a device's hub is decided when it registers, by the hubs and the reprovision policy of its \
+         enrollment, and nothing is pushed",
     ),
     (
         "R-C9",

@@ -49,6 +49,7 @@ impl Admission {
                 secondary,
                 style,
                 disabled,
+                ..
             } => {
                 let slots = [primary.clone(), secondary.clone()];
                 let entry = Group {

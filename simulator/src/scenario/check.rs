@@ -32,6 +32,9 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         Some(span) => bounded(source, span, Span(0), Span(30 * DAY_MS))?,
         None => Duration::ZERO,
     };
+    let hubs = hubs(source, raw.hubs.as_ref())?;
+    let ends_on = raw.ends_on.as_ref();
+    let ends_on = ends_on.map(|name| hub(source, name, &hubs)).transpose()?;
     let real_time = real_time(source, &raw.real_time)?;
     let authorities = authorities(source, &raw.authority)?;
     let leaves = leaves(source, &raw.leaf, &authorities)?;
@@ -43,6 +46,7 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
             authorities: &authorities,
             leaves: &leaves,
             fleet: &fleet,
+            hubs: &hubs,
             duration,
             locks_out: raw.locked_out.is_some(),
         },
@@ -62,6 +66,8 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         stranded_budget,
         breach,
         locked_out,
+        hubs,
+        ends_on,
         real_time,
         fleet,
         authorities,
@@ -122,6 +128,33 @@ fn name_of(source: Source<'_>, name: &Spanned<String>) -> Checked<String> {
         return Err(at(source, name, message));
     }
     Ok(text.clone())
+}
+
+/// The name of a hub that there is.
+pub(super) fn hub(source: Source<'_>, name: &Spanned<String>, hubs: &[String]) -> Checked<String> {
+    if hubs.contains(name.get_ref()) {
+        return Ok(name.get_ref().clone());
+    }
+    let names = known("hub", hubs.iter().map(String::as_str));
+    let message = format!("no hub is called `{}`; {names}", name.get_ref());
+    Err(at(source, name, message))
+}
+
+fn hubs(source: Source<'_>, raw: Option<&Spanned<Vec<String>>>) -> Checked<Vec<String>> {
+    let Some(raw) = raw else {
+        return Ok(vec!["hub-1".to_owned()]);
+    };
+    let plain = |name: &String| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        (3..=50).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('-')
+    };
+    let hubs = raw.get_ref();
+    let twice = (1..hubs.len()).any(|index| hubs[..index].contains(&hubs[index]));
+    if !(1..=10).contains(&hubs.len()) || twice || !hubs.iter().all(plain) {
+        let message = "name 1 to 10 hubs, each once, by 3 to 50 small letters, digits or `-`";
+        return Err(at(source, raw, message));
+    }
+    Ok(hubs.clone())
 }
 
 fn real_time(source: Source<'_>, raw: &RawRealTime) -> Checked<RealTime> {

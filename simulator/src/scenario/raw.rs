@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Reprovision;
 use super::duration::Span;
 use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
 
@@ -26,6 +27,10 @@ pub(super) struct RawScenario {
     #[serde(default)]
     pub(super) real_time: RawRealTime,
     pub(super) fleet: RawFleet,
+    #[serde(default)]
+    pub(super) hubs: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    pub(super) ends_on: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) breach: Option<RawBreach>,
     #[serde(default)]
@@ -182,6 +187,10 @@ pub(super) struct RawStep {
     pub(super) style: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) disabled: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) hub: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) reprovision: Option<Spanned<Reprovision>>,
     #[serde(default)]
     pub(super) verified: Option<Spanned<bool>>,
     #[serde(default)]

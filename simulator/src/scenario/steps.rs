@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::{Checked, at, known};
+use super::check::{self, Checked, at, known};
 use super::duration::Span;
 use super::place::Source;
 use super::raw::{RawSlot, RawStep};
@@ -20,7 +20,15 @@ const KINDS: [(&str, &[&str]); 13] = [
     ("add-ca-certificate", &["certificate", "verified"]),
     (
         "put-group",
-        &["group", "primary", "secondary", "style", "disabled"],
+        &[
+            "group",
+            "primary",
+            "secondary",
+            "style",
+            "disabled",
+            "hub",
+            "reprovision",
+        ],
     ),
     (
         "put-individuals",
@@ -43,6 +51,7 @@ pub(super) struct Known<'a> {
     pub(super) authorities: &'a [Authority],
     pub(super) leaves: &'a [LeafKind],
     pub(super) fleet: &'a FleetShape,
+    pub(super) hubs: &'a [String],
     pub(super) duration: Duration,
     /// Whether the scenario is about devices that are refused.
     pub(super) locks_out: bool,
@@ -181,6 +190,8 @@ impl Reader<'_> {
             ("secondary", start(step.secondary.as_ref())),
             ("style", start(step.style.as_ref())),
             ("disabled", start(step.disabled.as_ref())),
+            ("hub", start(step.hub.as_ref())),
+            ("reprovision", start(step.reprovision.as_ref())),
             ("verified", start(step.verified.as_ref())),
             ("generation", start(step.generation.as_ref())),
             ("method", start(step.method.as_ref())),
@@ -211,6 +222,8 @@ impl Reader<'_> {
                 secondary: self.authority_slot(step.secondary.as_ref())?,
                 style: self.style()?,
                 disabled: step.disabled.as_ref().is_some_and(|value| *value.get_ref()),
+                hub: self.hub()?,
+                reprovision: step.reprovision.as_ref().map(|value| *value.get_ref()),
             },
             "delete-group" => Action::DeleteGroup {
                 group: self.needed("group", step.group.as_ref())?.get_ref().clone(),
@@ -274,6 +287,12 @@ impl Reader<'_> {
         );
         let message = format!("no firmware is called `{}`; {names}", name.get_ref());
         Err(at(self.source, name, message))
+    }
+
+    fn hub(&self) -> Checked<Option<String>> {
+        let name = self.step.hub.as_ref();
+        let known = |name| check::hub(self.source, name, self.declared.hubs);
+        name.map(known).transpose()
     }
 
     fn method(&self) -> Checked<String> {

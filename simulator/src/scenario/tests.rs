@@ -264,6 +264,24 @@ fn mistakes_are_answered_with_their_place_and_what_would_do() {
             "known: one, two",
         ),
         (
+            "[budget]",
+            "hubs = [\"hub-1\", \"hub-1\"]\n[budget]",
+            "hubs",
+            "each once",
+        ),
+        (
+            "[budget]",
+            "ends_on = \"hub-2\"\n[budget]",
+            "ends_on",
+            "known: hub-1",
+        ),
+        (
+            "primary = \"issuer-1\"\n",
+            "primary = \"issuer-1\"\nhub = \"hub-9\"\n",
+            "step[2].hub",
+            "known: hub-1",
+        ),
+        (
             "[fleet]",
             "[breach]\ngeneration = 1\ncontained = \"9d\"\n[fleet]",
             "breach.contained",
@@ -364,6 +382,8 @@ fn dps_ought_to_admit_what_the_steps_say() {
         secondary: secondary.map(str::to_owned),
         style: GroupStyle::SigningCertificates,
         disabled,
+        hub: None,
+        reprovision: None,
     };
     admission.apply(&group(Some("issuer-1"), None, false));
     assert_eq!(admitted(&admission), [0; 0], "nothing is verified yet");
