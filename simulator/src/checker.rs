@@ -6,9 +6,12 @@
 //! nothing of how either side works; what a certificate *ought* to be good for it is told by
 //! the operator's side.
 
+mod breach;
+mod calls;
 mod device;
 mod entries;
 mod judge;
+mod lockout;
 mod messages;
 mod retired;
 mod spelling;
@@ -30,13 +33,15 @@ use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use state::State;
 
 /// The checks by name, each with its letter in the definition of zero downtime.
-pub const CHECKS: [(&str, &str); 6] = [
+pub const CHECKS: [(&str, &str); 8] = [
     ("never-stranded", "a"),
     ("gap-within-budget", "b"),
     ("messages-arrive-once", "c"),
     ("retired-credentials-refused", "d"),
     ("ends-on-new-certificate", "e"),
     ("fleet-took-part", ""),
+    ("locked-out-refused", "d"),
+    ("calls-answered", ""),
 ];
 
 /// What a run is measured by. All moments are on the run's clock.
@@ -50,6 +55,12 @@ pub struct Terms {
     pub end: UnixMillis,
     /// Longest wait between sessions while awake, in milliseconds.
     pub gap_budget_ms: i64,
+    /// Longest time a device may hold nothing that its hub would take, in milliseconds.
+    pub stranded_budget_ms: i64,
+    /// Certificates in the hands of a thief, and from when on nothing may accept them.
+    pub breach: Option<(Generation, UnixMillis)>,
+    /// Devices that are meant to be refused, one in so many, and from when on.
+    pub locked_out: Option<(u32, UnixMillis)>,
     /// The generation every device must end on.
     pub newest: Generation,
     /// How far two tasks' reports of one moment may be apart, in milliseconds; 0 on a paused
@@ -112,6 +123,11 @@ impl Ledger {
         self.lock().terms = terms;
     }
 
+    /// Asks that every device end with its one identity at `hub`.
+    pub fn expect_hub(&self, hub: &str) {
+        self.lock().ends_on = Some(hub.into());
+    }
+
     /// Listens to the emulator from now on.
     pub fn listen(self: &Arc<Self>, events: &Events) {
         let ledger = Arc::clone(self);
@@ -123,9 +139,13 @@ impl Ledger {
         self.lock().hear(stamped);
     }
 
-    /// Takes note that, from `at` on, DPS ought to admit exactly these generations.
-    pub fn admits(&self, at: UnixMillis, generations: &BTreeSet<Generation>) {
-        self.lock().retired.admits(at, generations);
+    /// Takes note of the generations that, from `at` on, DPS ought to admit of each device, and
+    /// of no other.
+    pub fn admits(&self, at: UnixMillis, of: impl Fn(DeviceIndex) -> BTreeSet<Generation>) {
+        let state = &mut *self.lock();
+        for device in 0..u32::try_from(state.devices.len()).unwrap_or(u32::MAX) {
+            state.retired.admits(device, at, of(DeviceIndex(device)));
+        }
     }
 
     /// Takes note of an attempt with a certificate of `generation` on behalf of nobody.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use linarite_env::{Entropy, UnixMillis};
 
-use crate::firmware::{Firmware, OnBoot, Trigger};
+use crate::firmware::{Firmware, Keeps, OnBoot, Trigger};
 use crate::observation::{Generation, Observation};
 use crate::pki::Credential;
 use crate::plan::DevicePlan;
@@ -135,6 +135,8 @@ pub struct Device {
     errand: Errand,
     hub: Hub,
     registration: Registration,
+    /// The answer to a call that the firmware puts off until it has rolled.
+    unanswered: Option<Box<(String, Packet)>>,
     outputs: VecDeque<Output>,
 }
 
@@ -162,6 +164,7 @@ impl Device {
             errand: Errand::Stay,
             hub: Hub::default(),
             registration: Registration::default(),
+            unanswered: None,
             outputs: VecDeque::new(),
         }
     }
@@ -205,7 +208,13 @@ impl Device {
             not_before: credential.not_before(),
             not_after: credential.not_after(),
         };
-        if !self.store.insert(credential) {
+        // A device leaves the factory with a whole bundle; what it makes of later ones is its own.
+        let factory = credential.generation() == Generation(1);
+        let kept = match self.firmware.keeps {
+            Keeps::LeafOnly if !factory => credential.without_issuers(),
+            Keeps::LeafOnly | Keeps::Chain => credential,
+        };
+        if !self.store.insert(kept) {
             return;
         }
         self.report(stored);

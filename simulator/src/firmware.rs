@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::plan::Window;
+
 /// What makes the firmware roll to a certificate it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,6 +48,26 @@ pub enum OnBoot {
     Register,
 }
 
+/// What the firmware keeps of a certificate bundle that is delivered (R-A16, R-A17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeps {
+    /// The leaf and its issuers; all of them are shown.
+    Chain,
+    /// The leaf alone, so that its issuers are never shown again.
+    LeafOnly,
+}
+
+/// When the firmware answers the method that makes it roll (R-G26).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answers {
+    /// At once, on the session that the call came on.
+    AtOnce,
+    /// When it has rolled, on the session that has taken that one over.
+    AfterTheRoll,
+}
+
 /// A firmware model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firmware {
@@ -59,6 +81,12 @@ pub struct Firmware {
     pub on_unauthorized: OnUnauthorized,
     /// Reaction to waking up.
     pub on_boot: OnBoot,
+    /// What it keeps of a delivered bundle.
+    pub keeps: Keeps,
+    /// When it answers a call to roll.
+    pub answers: Answers,
+    /// When it is awake, where that differs from the rest of the fleet; else empty.
+    pub awake: Vec<Window>,
     /// First delay of the exponential back-off with full jitter.
     pub backoff_first: Duration,
     /// Longest delay of the back-off.
@@ -75,6 +103,9 @@ impl Default for Firmware {
             roll: RollOrder::RegisterFirst,
             on_unauthorized: OnUnauthorized::Register,
             on_boot: OnBoot::Connect,
+            keeps: Keeps::Chain,
+            answers: Answers::AtOnce,
+            awake: Vec::new(),
             backoff_first: Duration::from_secs(5),
             backoff_max: Duration::from_secs(600),
             keep_alive: Duration::from_secs(1140),

@@ -3,6 +3,7 @@
 //!
 //! A step that fails does not stop the run; what became of it stands in its [`StepOutcome`].
 
+mod hubs;
 mod per_device;
 mod saves;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use crate::checker::Ledger;
 use crate::endpoint::{Connector, Services};
+use crate::firmware::Firmware;
 use crate::fleet::Fleet;
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::{Credential, Pki};
@@ -81,6 +83,8 @@ pub struct Tools {
     pub credentials: Arc<BTreeMap<Generation, Vec<Credential>>>,
     /// Registration ids in the order of the devices.
     pub registration_ids: Vec<Arc<str>>,
+    /// Every device's firmware.
+    pub firmware: Vec<Arc<Firmware>>,
     /// Where attempts with retired certificates are noted.
     pub ledger: Arc<Ledger>,
 }
@@ -131,21 +135,41 @@ impl Operator {
         let began = clock.now_ms();
         let mut progress = Progress::default();
         match &step.action {
-            Action::AddCaCertificate { certificate } => {
-                progress.add(self.add_ca_certificate(certificate).await);
+            Action::AddCaCertificate {
+                certificate,
+                verified,
+            } => {
+                progress.add(self.add_ca_certificate(certificate, *verified).await);
             }
             Action::DeleteCaCertificate { certificate } => {
                 progress.add(self.delete_ca_certificate(certificate).await);
             }
             Action::PutGroup { .. } => progress.add(self.put_group(&step.action).await),
             Action::DeleteGroup { group } => progress.add(self.delete_group(group).await),
-            Action::DeliverLeaf { generation } => {
-                self.deliver(*generation, fleet, &mut progress).await;
+            Action::DeliverLeaf {
+                generation,
+                firmware,
+            } => {
+                let to = firmware.as_deref();
+                self.deliver(*generation, to, fleet, &mut progress).await;
             }
-            Action::PutIndividuals { primary, secondary } => {
-                self.run(Errand::Save([*primary, *secondary]), 1, &mut progress)
+            Action::PutIndividuals {
+                primary,
+                secondary,
+                disabled,
+                one_in,
+            } => {
+                let errand = Errand::Save([*primary, *secondary], *disabled);
+                self.run(errand, *one_in, &mut progress).await;
+            }
+            Action::DeleteIndividuals { one_in } => {
+                self.run(Errand::Delete, *one_in, &mut progress).await;
+            }
+            Action::ChangeHubIdentities { change, one_in } => {
+                self.run(Errand::Identity(*change), *one_in, &mut progress)
                     .await;
             }
+            Action::ScheduleJob { method } => self.schedule_job(method, &mut progress).await,
             Action::CallMethod { method } => {
                 self.run(Errand::Call(method.as_str().into()), 1, &mut progress)
                     .await;
@@ -205,16 +229,17 @@ impl Operator {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         admission.apply(action);
-        let admitted = admission.admitted(&self.tools.scenario);
-        self.tools
-            .ledger
-            .admits(self.tools.env.clock.now_ms(), &admitted);
+        let now = self.tools.env.clock.now_ms();
+        let admitted = |device| admission.admitted(&self.tools.scenario, device);
+        self.tools.ledger.admits(now, admitted);
     }
 
-    /// Puts every device's certificate of `generation` into its secure store.
+    /// Puts certificates of `generation` into the secure stores of devices, of all of them or of
+    /// those with one firmware.
     async fn deliver(
         &self,
         generation: Generation,
+        firmware: Option<&str>,
         fleet: Option<&Fleet>,
         progress: &mut Progress,
     ) {
@@ -222,7 +247,10 @@ impl Operator {
         else {
             return progress.add(Err(format!("no device is there to take {generation}")));
         };
-        for (index, credential) in (0..).zip(credentials) {
+        for ((index, credential), own) in (0..).zip(credentials).zip(&self.tools.firmware) {
+            if firmware.is_some_and(|name| name != own.name) {
+                continue;
+            }
             let stored = fleet.store(DeviceIndex(index), credential.clone()).await;
             progress.add(stored.map_err(|error| error.to_string()));
         }
@@ -240,6 +268,27 @@ impl Operator {
             host: &self.tools.services.dps_host,
             path: format!("{path}?api-version=2021-10-01"),
             authorization: &self.dps,
+            if_match,
+            body,
+        };
+        self.client.send(&call).await
+    }
+
+    async fn hub(
+        &self,
+        hub: &str,
+        method: http::Method,
+        path: &str,
+        if_match: Option<&str>,
+        body: Option<Value>,
+    ) -> Result<Value, ServiceError> {
+        let known = self.hubs.get(&hub.to_lowercase());
+        let call = Call {
+            method,
+            host: hub,
+            path: format!("{path}?api-version=2021-04-12"),
+            authorization: known
+                .ok_or(ServiceError::ConnectionString("there is none for this hub"))?,
             if_match,
             body,
         };

@@ -136,6 +136,8 @@ pub struct Report {
     pub registrations: Registrations,
     /// Devices connected with the newest certificate at the end.
     pub devices_on_new_certificate: usize,
+    /// Devices that are meant to be refused.
+    pub devices_locked_out: usize,
     /// Uses of retired certificates that were accepted.
     pub stale_credentials_accepted: u64,
     /// Length on the run's clock.
@@ -203,6 +205,7 @@ impl Report {
             messages: findings.messages,
             registrations: findings.registrations,
             devices_on_new_certificate: findings.on_newest,
+            devices_locked_out: findings.locked_out,
             stale_credentials_accepted: findings.stale_accepted,
             virtual_seconds: seconds(run.elapsed_ms),
             wall_seconds: seconds(run.wall_ms),

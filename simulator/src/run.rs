@@ -95,11 +95,23 @@ pub async fn run_scenario(
         terms(&scenario, &options.pace, &times),
         &names(&scenario, options),
     );
+    if let Some(hub) = &scenario.ends_on {
+        let hosts = stage.services.hubs.iter().map(|(host, _)| host.as_str());
+        let is_it = |host: &&str| host.split('.').next() == Some(hub);
+        let host = { hosts }.find(is_it);
+        ledger.expect_hub(host.unwrap_or(hub));
+    }
     ledger.listen(&stage.env.events);
     let observer = Arc::new(Watched {
         ledger: Arc::clone(&ledger),
         progress: Arc::clone(&progress),
     });
+    let plans = device_plans(
+        &scenario,
+        &stage.env.entropy,
+        options.devices,
+        &options.pace,
+    );
     let operator = Operator::new(Tools {
         scenario: Arc::clone(&scenario),
         services: stage.services.clone(),
@@ -108,6 +120,10 @@ pub async fn run_scenario(
         pki,
         credentials: Arc::clone(&issued),
         registration_ids: registration_ids(options),
+        firmware: plans
+            .iter()
+            .map(|plan| Arc::clone(&plan.firmware))
+            .collect(),
         ledger: Arc::clone(&ledger),
     })?;
 
@@ -131,12 +147,6 @@ pub async fn run_scenario(
         ledger.put_off(terms(&scenario, &options.pace, &times));
     }
 
-    let plans = device_plans(
-        &scenario,
-        &stage.env.entropy,
-        options.devices,
-        &options.pace,
-    );
     let fleet = Fleet::start(
         plans,
         stage.services.clone(),
@@ -223,6 +233,13 @@ fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
         roll_from: after(scenario.roll_starts),
         end: after(scenario.duration),
         gap_budget_ms: i64::try_from(scenario.gap_budget.as_millis()).unwrap_or(i64::MAX),
+        stranded_budget_ms: i64::try_from(scenario.stranded_budget.as_millis()).unwrap_or(i64::MAX),
+        breach: scenario
+            .breach
+            .map(|breach| (breach.generation, after(breach.contained))),
+        locked_out: scenario
+            .locked_out
+            .map(|lockout| (lockout.one_in, after(lockout.from))),
         newest: scenario.newest_generation(),
         grace_ms,
         settle_ms,

@@ -6,6 +6,7 @@
 pub mod admission;
 mod check;
 pub mod duration;
+pub mod intent;
 pub mod pace;
 mod place;
 pub mod plan;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use duration::Span;
+pub use intent::{Breach, Lockout};
 pub use place::ScenarioError;
 
 use crate::firmware::Firmware;
@@ -51,6 +53,16 @@ pub struct Scenario {
     pub roll_starts: Duration,
     /// Longest wait between sessions while awake.
     pub gap_budget: Duration,
+    /// Longest time a device may hold nothing that its hub would take.
+    pub stranded_budget: Duration,
+    /// Certificates in the hands of a thief, if the scenario is about a breach.
+    pub breach: Option<Breach>,
+    /// Devices that are meant to be refused, if there are any.
+    pub locked_out: Option<Lockout>,
+    /// The hubs, by their short names.
+    pub hubs: Vec<String>,
+    /// The hub that every device must end on, if it matters.
+    pub ends_on: Option<String>,
     /// How it runs against the wall clock.
     pub real_time: RealTime,
     /// How the emulator reads what Azure does not document, where it is not the usual way.
@@ -158,8 +170,8 @@ pub struct Step {
 /// What an operator can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Upload a CA certificate and prove possession of its key.
-    AddCaCertificate { certificate: String },
+    /// Upload a CA certificate and, unless that is forgotten, prove possession of its key.
+    AddCaCertificate { certificate: String, verified: bool },
     /// Delete a CA certificate.
     DeleteCaCertificate { certificate: String },
     /// Create or save an enrollment group.
@@ -169,18 +181,35 @@ pub enum Action {
         secondary: Option<String>,
         style: GroupStyle,
         disabled: bool,
+        /// The one hub it assigns devices to from now on; else any.
+        hub: Option<String>,
+        /// What becomes of a device that registers again; else as it was.
+        reprovision: Option<Reprovision>,
     },
     /// Delete an enrollment group.
     DeleteGroup { group: String },
-    /// Create or save the individual enrollment of every device.
+    /// Create or save the individual enrollment of one device of `one_in`. Without a certificate
+    /// it is one by symmetric key, which the device does not have.
     PutIndividuals {
         primary: Option<Generation>,
         secondary: Option<Generation>,
+        disabled: bool,
+        one_in: u32,
     },
-    /// Put a certificate of this generation into every device's secure store.
-    DeliverLeaf { generation: Generation },
+    /// Delete the individual enrollment of one device of `one_in`.
+    DeleteIndividuals { one_in: u32 },
+    /// Change or delete the hub identity of one device of `one_in`.
+    ChangeHubIdentities { change: IdentityChange, one_in: u32 },
+    /// Put a certificate of this generation into the secure store of every device, or of every
+    /// device with one firmware.
+    DeliverLeaf {
+        generation: Generation,
+        firmware: Option<String>,
+    },
     /// Call a direct method on every device.
     CallMethod { method: String },
+    /// Have every hub call a direct method on all its devices, by a job.
+    ScheduleJob { method: String },
     /// Try certificates of this generation as a thief would, on one device of `one_in`.
     Audit {
         generation: Generation,
@@ -188,6 +217,29 @@ pub enum Action {
         at_dps: bool,
         one_in: u32,
     },
+}
+
+/// What becomes of a device's hub and data when it registers again (R-C2 to R-C6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reprovision {
+    /// It moves to the hub it is assigned now, and its data with it.
+    Migrate,
+    /// It moves, and begins anew.
+    Reset,
+    /// It stays where it is.
+    Never,
+}
+
+/// What is done to an identity at a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityChange {
+    /// Refuse its device.
+    Disable,
+    /// Let its device in again.
+    Enable,
+    /// Forget it.
+    Delete,
 }
 
 /// How a group names its CA certificates.
@@ -203,8 +255,12 @@ impl fmt::Display for Action {
     /// As the report lists it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddCaCertificate { certificate } => {
-                write!(f, "add and verify CA certificate {certificate}")
+            Self::AddCaCertificate {
+                certificate,
+                verified,
+            } => {
+                let verb = if *verified { "add and verify" } else { "add" };
+                write!(f, "{verb} CA certificate {certificate}")
             }
             Self::DeleteCaCertificate { certificate } => {
                 write!(f, "delete CA certificate {certificate}")
@@ -214,19 +270,50 @@ impl fmt::Display for Action {
                 primary,
                 secondary,
                 disabled,
+                hub,
                 ..
             } => {
                 write!(f, "save group {group}: ")?;
                 slots(f, primary.as_ref(), secondary.as_ref())?;
+                if let Some(hub) = hub {
+                    write!(f, ", to {hub}")?;
+                }
                 f.write_str(if *disabled { ", disabled" } else { "" })
             }
             Self::DeleteGroup { group } => write!(f, "delete group {group}"),
-            Self::PutIndividuals { primary, secondary } => {
-                f.write_str("save individual enrollments: ")?;
-                slots(f, primary.as_ref(), secondary.as_ref())
+            Self::PutIndividuals {
+                primary,
+                secondary,
+                disabled,
+                one_in,
+            } => {
+                write!(f, "save individual enrollments{}: ", of(*one_in))?;
+                slots(f, primary.as_ref(), secondary.as_ref())?;
+                f.write_str(if *disabled { ", disabled" } else { "" })
             }
-            Self::DeliverLeaf { generation } => write!(f, "deliver leaf {generation}"),
+            Self::DeleteIndividuals { one_in } => {
+                write!(f, "delete individual enrollments{}", of(*one_in))
+            }
+            Self::ChangeHubIdentities { change, one_in } => {
+                let verb = match change {
+                    IdentityChange::Disable => "disable",
+                    IdentityChange::Enable => "enable",
+                    IdentityChange::Delete => "delete",
+                };
+                write!(f, "{verb} hub identities{}", of(*one_in))
+            }
+            Self::DeliverLeaf {
+                generation,
+                firmware,
+            } => {
+                write!(f, "deliver leaf {generation}")?;
+                match firmware {
+                    Some(name) => write!(f, " to devices with firmware {name}"),
+                    None => Ok(()),
+                }
+            }
             Self::CallMethod { method } => write!(f, "call method {method}"),
+            Self::ScheduleJob { method } => write!(f, "call method {method} by a job"),
             Self::Audit {
                 generation,
                 at_hub,
@@ -241,6 +328,14 @@ impl fmt::Display for Action {
                 write!(f, "try leaf {generation} at {place}")
             }
         }
+    }
+}
+
+/// Of how many devices.
+fn of(one_in: u32) -> String {
+    match one_in {
+        1 => String::new(),
+        _ => format!(" of one device in {one_in}"),
     }
 }
 
@@ -295,7 +390,7 @@ impl Scenario {
     #[must_use]
     pub fn newest_generation(&self) -> Generation {
         let delivered = self.steps.iter().filter_map(|step| match step.action {
-            Action::DeliverLeaf { generation } => Some(generation),
+            Action::DeliverLeaf { generation, .. } => Some(generation),
             _ => None,
         });
         delivered.max().unwrap_or(Generation(1))

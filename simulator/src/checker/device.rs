@@ -5,6 +5,7 @@ use std::sync::Arc;
 use linarite_env::event::Fingerprint;
 
 use super::Terms;
+use super::lockout::LockedOut;
 use super::messages::Messages;
 use crate::observation::Generation;
 
@@ -84,6 +85,8 @@ pub(super) struct Device {
     pub(super) registered: bool,
     pub(super) accepted_at: Option<i64>,
     pub(super) messages: Messages,
+    /// Set for a device that is meant to be refused.
+    pub(super) locked_out: Option<LockedOut>,
     pub(super) strandings: Outages,
     pub(super) gaps: Outages,
     pub(super) longest_gap: i64,
@@ -95,7 +98,7 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(origin: i64) -> Self {
+    pub(super) fn new(origin: i64, locked_out: bool) -> Self {
         Self {
             awake: false,
             session: None,
@@ -106,6 +109,7 @@ impl Device {
             registered: false,
             accepted_at: None,
             messages: Messages::default(),
+            locked_out: locked_out.then(LockedOut::default),
             strandings: Outages::default(),
             gaps: Outages::default(),
             longest_gap: 0,
@@ -182,14 +186,16 @@ impl Device {
     }
 
     fn note_stranding(&mut self, from: i64, until: i64, terms: &Terms) {
-        if let Some((from, until)) = within_roll(from, until, terms) {
+        if let Some((from, until)) = self.counted(from, until, terms)
+            && until - from > terms.stranded_budget_ms
+        {
             let rule = self.rule_of(from, until);
             self.strandings.add(Outage { from, until, rule });
         }
     }
 
     fn note_gap(&mut self, from: i64, until: i64, terms: &Terms) {
-        let Some((from, until)) = within_roll(from, until, terms) else {
+        let Some((from, until)) = self.counted(from, until, terms) else {
             return;
         };
         self.longest_gap = self.longest_gap.max(until - from);
@@ -197,6 +203,17 @@ impl Device {
             let rule = self.rule_of(from, until);
             self.gaps.add(Outage { from, until, rule });
         }
+    }
+
+    /// The part of a time that counts: it lies in the roll, and before the device is meant to be
+    /// refused.
+    fn counted(&self, from: i64, until: i64, terms: &Terms) -> Option<(i64, i64)> {
+        let end = match (&self.locked_out, terms.locked_out) {
+            (Some(_), Some((_, refused_from))) => terms.end.min(refused_from),
+            _ => terms.end,
+        };
+        let (from, until) = (from.max(terms.roll_from.0), until.min(end.0));
+        (from < until).then_some((from, until))
     }
 
     /// The rule an outage fell to: DPS's last word during it, for that is what kept the device
@@ -280,10 +297,4 @@ impl Device {
             });
         }
     }
-}
-
-/// The part of a time that lies in the roll.
-fn within_roll(from: i64, until: i64, terms: &Terms) -> Option<(i64, i64)> {
-    let (from, until) = (from.max(terms.roll_from.0), until.min(terms.end.0));
-    (from < until).then_some((from, until))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use linarite_env::UnixMillis;
 
 use super::device::{Device, Outages};
+use super::retired::Misuse;
 use super::state::State;
 use super::story::{Bin, Refusals, Worst};
 use super::{CHECKS, TimelinePoint};
@@ -98,6 +99,8 @@ pub struct Findings {
     pub registrations: Registrations,
     /// Devices connected with the newest certificate at the end.
     pub on_newest: usize,
+    /// Devices that are meant to be refused.
+    pub locked_out: usize,
     /// Uses of retired certificates that were accepted.
     pub stale_accepted: u64,
     /// The fleet over time.
@@ -125,6 +128,7 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
     for device in &mut state.devices {
         device.finish(end.0.min(terms.end.0), &terms);
     }
+    report_breached_sessions(state, end);
     let messages = totals(state);
     let checks = vec![
         outages(state, 0, |device| &device.strandings),
@@ -133,6 +137,8 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
         retired_refused(state),
         ends_on_new(state, end),
         took_part(state),
+        locked_out_refused(state),
+        calls_answered(state),
     ];
     let mut gaps: Vec<i64> = state
         .devices
@@ -155,12 +161,28 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
             .iter()
             .filter(|device| on_newest(state, device))
             .count(),
+        locked_out: state.devices.len() - in_service(state).count(),
         stale_accepted: state.retired.accepted,
         timeline: state.timeline.points(),
         refusals: state.story.refusals(),
         activity: state.story.bins(),
         worst: state.story.worst(&state.devices, &state.names),
         trace_hash: state.trace.hash(),
+    }
+}
+
+/// Holds against the services what a thief may have open at the end.
+fn report_breached_sessions(state: &mut State, end: UnixMillis) {
+    let Some((breached, _)) = state.terms.breach else {
+        return;
+    };
+    for device in state.breached.still_open().collect::<Vec<_>>() {
+        state.retired.accept(Misuse {
+            device,
+            at: end.0,
+            rule: "R-E8",
+            what: format!("a session of {breached} is open still"),
+        });
     }
 }
 
@@ -257,6 +279,10 @@ fn outages(state: &State, number: usize, of: impl Fn(&Device) -> &Outages) -> Ch
     let (devices, offenders) = (state.devices.len(), tally.offenders);
     let budget = seconds(state.terms.gap_budget_ms);
     let detail = match (number, offenders) {
+        (0, 0) if state.terms.stranded_budget_ms > 0 => format!(
+            "no device was without a certificate its hub would take for longer than {}",
+            seconds(state.terms.stranded_budget_ms)
+        ),
         (0, 0) => format!("all {devices} devices held a certificate their hub would take"),
         (0, _) => format!(
             "{offenders} of {devices} devices had no session and no certificate their hub would \
@@ -307,7 +333,12 @@ fn messages_arrive_once(state: &State, totals: &MessageTotals, end: UnixMillis) 
     let mut unacknowledged = 0;
     for (index, device) in state.devices.iter().enumerate() {
         let messages = &device.messages;
-        let (lost, pending) = (messages.lost(), messages.unacknowledged(settled));
+        let lost = messages.lost();
+        let pending = match device.locked_out {
+            // Nobody will ever acknowledge what a device offers that is refused.
+            Some(_) => Vec::new(),
+            None => messages.unacknowledged(settled),
+        };
         unacknowledged += pending.len();
         let (what, number) = match (lost.first(), messages.first_duplicate(), pending.first()) {
             (Some(number), _, _) => ("was acknowledged and never arrived", *number),
@@ -340,7 +371,8 @@ fn retired_refused(state: &State) -> Check {
         tally.add(misuse.device as usize, time, rule, || misuse.what.clone());
     }
     tally.offenders = retired.devices.len();
-    let passed = retired.accepted == 0 && retired.unanswered == 0;
+    let tried = state.terms.breach.is_none() || retired.audits > 0;
+    let passed = retired.accepted == 0 && retired.unanswered == 0 && tried;
     let attempts = retired.refused + retired.accepted;
     let mut detail = if attempts == 0 && retired.audits == 0 {
         "nobody tried a retired certificate".to_owned()
@@ -355,6 +387,12 @@ fn retired_refused(state: &State) -> Check {
         detail += &format!(
             "; {} audits met a certificate in force",
             retired.audits_in_force
+        );
+    }
+    if state.breached.outlived_ms > 0 {
+        detail += &format!(
+            "; open sessions of breached certificates outlived them at DPS by up to {}",
+            seconds(state.breached.outlived_ms)
         );
     }
     if retired.unanswered > 0 {
@@ -373,21 +411,24 @@ fn on_newest(state: &State, device: &Device) -> bool {
 fn ends_on_new(state: &State, end: UnixMillis) -> Check {
     let mut tally = Tally::new(state);
     let mut connected = 0;
-    for (index, device) in state.devices.iter().enumerate() {
+    for (index, device) in in_service(state) {
         let records = device.registration_ids.len();
-        let identities = device
-            .identities
-            .iter()
-            .filter(|identity| identity.exists)
-            .count();
+        let existing = || device.identities.iter().filter(|identity| identity.exists);
+        let identities = existing().count();
+        let elsewhere = state
+            .ends_on
+            .as_ref()
+            .and_then(|hub| existing().find(|identity| identity.hub != *hub));
         let there = on_newest(state, device);
         connected += usize::from(there);
-        if there && records == 1 && identities == 1 {
+        if there && records == 1 && identities == 1 && elsewhere.is_none() {
             continue;
         }
         let doubled = records > 1 || identities > 1;
         let rule = if doubled {
             Some("R-C9")
+        } else if there && elsewhere.is_some() {
+            Some("R-C1")
         } else {
             device.last_rule()
         };
@@ -396,10 +437,14 @@ fn ends_on_new(state: &State, end: UnixMillis) -> Check {
                 Some(generation) => format!("connected with {generation}"),
                 None => "not connected".to_owned(),
             };
-            format!("{session}, {records} registration records, {identities} hub identities")
+            let place = elsewhere.map(|identity| format!(", at {}", identity.hub));
+            format!(
+                "{session}{}, {records} registration records, {identities} hub identities",
+                place.unwrap_or_default()
+            )
         });
     }
-    let devices = state.devices.len();
+    let devices = in_service(state).count();
     let doubled = |device: &&Device| device.registration_ids.len() > 1;
     let detail = format!(
         "{connected} of {devices} devices connected with {}, {} with more than one registration \
@@ -414,7 +459,7 @@ fn ends_on_new(state: &State, end: UnixMillis) -> Check {
 fn took_part(state: &State) -> Check {
     let mut tally = Tally::new(state);
     let (mut registered, mut delivered) = (0, 0);
-    for (index, device) in state.devices.iter().enumerate() {
+    for (index, device) in in_service(state) {
         registered += usize::from(device.registered);
         delivered += usize::from(device.stored_newest);
         if !device.registered {
@@ -427,7 +472,7 @@ fn took_part(state: &State) -> Check {
             });
         }
     }
-    let devices = state.devices.len();
+    let devices = in_service(state).count();
     let begun = if state.seen_in_roll {
         "the roll began"
     } else {
@@ -438,6 +483,63 @@ fn took_part(state: &State) -> Check {
          generation {}, {begun}",
         state.terms.newest.0
     );
-    let passed = tally.offenders == 0 && state.seen_in_roll && devices > 0;
+    let passed = tally.offenders == 0 && state.seen_in_roll && !state.devices.is_empty();
     tally.check(5, passed, detail)
+}
+
+/// Devices that nobody means to refuse.
+fn in_service(state: &State) -> impl Iterator<Item = (usize, &Device)> {
+    let devices = state.devices.iter().enumerate();
+    devices.filter(|(_, device)| device.locked_out.is_none())
+}
+
+fn locked_out_refused(state: &State) -> Check {
+    let mut tally = Tally::new(state);
+    let (mut devices, mut refusals) = (0, 0);
+    for (index, device) in state.devices.iter().enumerate() {
+        let Some(locked_out) = &device.locked_out else {
+            continue;
+        };
+        devices += 1;
+        refusals += u64::from(locked_out.refused);
+        match (&locked_out.let_in, device.session) {
+            (Some((at, rule, what)), _) => {
+                tally.add(index, Some((*at, *at)), Some(rule), || what.clone());
+            }
+            (None, Some(generation)) => {
+                tally.add(index, None, Some("R-A28"), || {
+                    format!("is still connected with {generation}")
+                });
+            }
+            (None, None) if locked_out.refused == 0 => tally.add(index, None, None, || {
+                "never tried, so nothing shows that it would be refused".to_owned()
+            }),
+            (None, None) => {}
+        }
+    }
+    let offenders = tally.offenders;
+    let detail = match (devices, offenders) {
+        (0, _) => "nobody is meant to be refused".to_owned(),
+        (_, 0) => format!(
+            "all {devices} devices that are meant to be refused were, {refusals} times in all"
+        ),
+        _ => format!("{offenders} of {devices} devices that are meant to be refused were not"),
+    };
+    tally.check(6, offenders == 0, detail)
+}
+
+fn calls_answered(state: &State) -> Check {
+    let calls = &state.calls;
+    let mut tally = Tally::new(state);
+    for (device, (at, rule, what)) in &calls.unanswered {
+        tally.add(*device as usize, Some((*at, *at)), Some(rule), || {
+            what.clone()
+        });
+    }
+    let unanswered = tally.offenders;
+    let detail = format!(
+        "{} calls answered, {} found their device offline, {unanswered} devices left one unanswered",
+        calls.answered, calls.not_online
+    );
+    tally.check(7, unanswered == 0, detail)
 }

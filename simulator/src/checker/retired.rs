@@ -22,8 +22,9 @@ pub(super) struct Misuse {
 /// What became of retired certificates.
 #[derive(Debug, Default)]
 pub(super) struct Retired {
-    admitted: BTreeSet<Generation>,
-    at_dps: BTreeMap<Generation, UnixMillis>,
+    /// Of each device.
+    admitted: BTreeMap<u32, BTreeSet<Generation>>,
+    at_dps: BTreeMap<(u32, Generation), UnixMillis>,
     pub(super) refused: u64,
     pub(super) accepted: u64,
     pub(super) audits: u64,
@@ -36,18 +37,26 @@ pub(super) struct Retired {
 }
 
 impl Retired {
-    pub(super) fn admits(&mut self, at: UnixMillis, generations: &BTreeSet<Generation>) {
-        for gone in self.admitted.difference(generations) {
-            self.at_dps.entry(*gone).or_insert(at);
+    pub(super) fn admits(
+        &mut self,
+        device: u32,
+        at: UnixMillis,
+        generations: BTreeSet<Generation>,
+    ) {
+        let before = self.admitted.entry(device).or_default();
+        for gone in before.difference(&generations) {
+            self.at_dps.entry((device, *gone)).or_insert(at);
         }
-        self.at_dps
-            .retain(|generation, _| !generations.contains(generation));
-        self.admitted.clone_from(generations);
+        for admitted in &generations {
+            self.at_dps.remove(&(device, *admitted));
+        }
+        *before = generations;
     }
 
-    /// Since when DPS ought to refuse `generation`, if it once admitted it.
-    pub(super) fn at_dps_since(&self, generation: Generation) -> Option<UnixMillis> {
-        self.at_dps.get(&generation).copied()
+    /// Since when DPS ought to refuse a device's certificate of `generation`, if it once
+    /// admitted it.
+    pub(super) fn at_dps_since(&self, device: u32, generation: Generation) -> Option<UnixMillis> {
+        self.at_dps.get(&(device, generation)).copied()
     }
 
     pub(super) fn accept(&mut self, misuse: Misuse) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use linarite_env::event::Fingerprint;
 use linarite_env::{Event, Stamped, UnixMillis};
 
+use super::breach::BreachedSessions;
+use super::calls::Calls;
 use super::device::Device;
 use super::entries::{hear, observe, standing};
 use super::retired::{Misuse, Retired};
@@ -24,11 +26,21 @@ pub(super) struct Known {
     pub(super) not_after: i64,
 }
 
+/// Whether a device is meant to be refused at some time.
+fn is_locked_out(terms: &Terms, device: u32) -> bool {
+    let meant = terms.locked_out;
+    meant.is_some_and(|(one_in, _)| device.is_multiple_of(one_in))
+}
+
 pub(super) struct State {
     pub(super) terms: Terms,
     pub(super) names: Vec<Arc<str>>,
     pub(super) devices: Vec<Device>,
     pub(super) retired: Retired,
+    pub(super) breached: BreachedSessions,
+    pub(super) calls: Calls,
+    /// The hub that every device must end on.
+    pub(super) ends_on: Option<Arc<str>>,
     pub(super) timeline: Timeline,
     pub(super) trace: Trace,
     pub(super) story: Story,
@@ -57,8 +69,13 @@ impl State {
                 .iter()
                 .map(|names| Arc::clone(&names.registration_id))
                 .collect(),
-            devices: names.iter().map(|_| Device::new(terms.origin.0)).collect(),
+            devices: (0..count)
+                .map(|index| Device::new(terms.origin.0, is_locked_out(&terms, index)))
+                .collect(),
             retired: Retired::default(),
+            breached: BreachedSessions::default(),
+            calls: Calls::default(),
+            ends_on: None,
             timeline: Timeline::new(count),
             trace: Trace::new(names.len()),
             story: Story::new(names.len()),
@@ -140,6 +157,9 @@ impl State {
             self.refused += 1;
         }
         self.watch_retired(at, subject, &stamped.event);
+        self.watch_breached(at, &stamped.event);
+        self.watch_locked_out(at, subject, &stamped.event);
+        self.calls.hear(at.0, subject, &stamped.event);
         let record = subject.and_then(|device| self.devices.get(device as usize));
         let since = at.since(self.terms.origin);
         self.story.heard(subject, record, since, &stamped.event);
@@ -273,6 +293,84 @@ impl State {
         }
     }
 
+    /// Follows the sessions of certificates that a thief holds, and DPS's word on them.
+    fn watch_breached(&mut self, at: UnixMillis, event: &Event) {
+        let Some((breached, contained)) = self.terms.breach else {
+            return;
+        };
+        let late = at.0 > contained.0 + self.terms.grace_ms;
+        let is_breached = |shown: &Option<Fingerprint>| {
+            let known = shown.and_then(|shown| self.by_fingerprint.get(&shown));
+            known
+                .filter(|known| known.generation == breached)
+                .map(|known| known.device)
+        };
+        let (device, rule, what) = match event {
+            Event::SessionOpened {
+                hub,
+                connection,
+                presented,
+                ..
+            } => {
+                let Some(device) = is_breached(presented) else {
+                    return;
+                };
+                self.breached.opened(*connection, device);
+                (
+                    device,
+                    "R-E4",
+                    format!("{breached} opened a session at {hub}"),
+                )
+            }
+            Event::SessionClosed { connection, .. } => {
+                let Some(device) = self.breached.closed(*connection) else {
+                    return;
+                };
+                if let Some(since) = self.retired.at_dps_since(device, breached) {
+                    self.breached.outlived(at.since(since));
+                }
+                (
+                    device,
+                    "R-E8",
+                    format!("a session of {breached} ended only now"),
+                )
+            }
+            Event::DeviceAssigned { hub, presented, .. } => {
+                let Some(device) = is_breached(presented) else {
+                    return;
+                };
+                (
+                    device,
+                    "R-E1",
+                    format!("{breached} was assigned {hub} by DPS"),
+                )
+            }
+            _ => return,
+        };
+        if late {
+            self.retired.accept(Misuse {
+                device,
+                at: at.0,
+                rule,
+                what,
+            });
+        }
+    }
+
+    fn watch_locked_out(&mut self, at: UnixMillis, device: Option<u32>, event: &Event) {
+        let Some((_, from)) = self.terms.locked_out else {
+            return;
+        };
+        let from = from.0 + self.terms.grace_ms;
+        let record = device.and_then(|device| self.devices.get_mut(device as usize));
+        if let (Some(record), true) = (record, at.0 > from) {
+            let before = record.accepted_at.is_some_and(|accepted| accepted <= from);
+            if let Some(locked_out) = &mut record.locked_out {
+                locked_out.hear(at.0, event, before);
+            }
+        }
+    }
+
     /// The rule by which a hub ought to refuse a certificate that it once took, and since when.
     fn worthless_at_hub(
         &self,
@@ -304,7 +402,7 @@ impl State {
         shown: Fingerprint,
     ) -> Option<(u32, &'static str, i64)> {
         let known = self.by_fingerprint.get(&shown)?;
-        if let Some(since) = self.retired.at_dps_since(known.generation) {
+        if let Some(since) = self.retired.at_dps_since(known.device, known.generation) {
             return Some((known.device, "R-A15", since.0));
         }
         self.expired(at, shown)
@@ -324,9 +422,18 @@ impl State {
         at: UnixMillis,
         outcome: AuditOutcome,
     ) {
-        let worthless =
-            outcome != AuditOutcome::Accepted || self.is_worthless(device, generation, place, at);
-        let rule = if place == "DPS" { "R-A15" } else { "R-B21" };
+        let contained = self.terms.breach.is_some_and(|(breached, contained)| {
+            breached == generation && at.0 > contained.0 + self.terms.grace_ms
+        });
+        let worthless = contained
+            || outcome != AuditOutcome::Accepted
+            || self.is_worthless(device, generation, place, at);
+        let rule = match (place, contained) {
+            ("DPS", true) => "R-E1",
+            ("DPS", false) => "R-A15",
+            (_, true) => "R-E4",
+            (_, false) => "R-B21",
+        };
         let what = format!("{generation} tried at {place}");
         let misuse = Misuse {
             device: device.0,

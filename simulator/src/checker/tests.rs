@@ -8,6 +8,8 @@ use linarite_env::{Stamped, UnixMillis};
 
 use super::*;
 
+mod intent;
+
 const HUB: &str = "hub.example";
 const SECOND: i64 = 1000;
 /// The fleet's two certificates live from 0 to 1,000 s and from 0 to 10,000 s.
@@ -22,15 +24,24 @@ struct Story {
 impl Story {
     /// The roll begins at 100 s, the run ends at 2,000 s.
     fn new() -> Self {
-        let terms = Terms {
+        Self::by(|_| {})
+    }
+
+    /// The same, measured by other terms.
+    fn by(change: impl FnOnce(&mut Terms)) -> Self {
+        let mut terms = Terms {
             origin: UnixMillis(0),
             roll_from: UnixMillis(100 * SECOND),
             end: UnixMillis(2_000 * SECOND),
             gap_budget_ms: 10 * SECOND,
+            stranded_budget_ms: 0,
+            breach: None,
+            locked_out: None,
             newest: Generation(2),
             grace_ms: 0,
             settle_ms: SECOND,
         };
+        change(&mut terms);
         let names = |id: &str| Names {
             registration_id: id.into(),
             others: vec![format!("{id}-v2")],
@@ -189,7 +200,11 @@ impl Story {
 
     /// Both devices are connected with their first certificate before the roll begins.
     fn begun() -> Self {
-        let mut story = Self::new();
+        Self::new().begin()
+    }
+
+    fn begin(self) -> Self {
+        let mut story = self;
         for device in [0, 1] {
             story.stores(device, 0, 1);
             story.sees(device, 10, Observation::Awoke);
@@ -423,12 +438,12 @@ fn dps_must_refuse_what_the_operator_retired() {
         numbers.iter().map(|number| Generation(*number)).collect()
     };
     let mut story = Story::begun();
-    story.ledger.admits(UnixMillis(0), &generations(&[1, 2]));
+    story.ledger.admits(UnixMillis(0), |_| generations(&[1, 2]));
     story.rolls(0);
     story.rolls(1);
     story
         .ledger
-        .admits(UnixMillis(500 * SECOND), &generations(&[2]));
+        .admits(UnixMillis(500 * SECOND), |_| generations(&[2]));
     assert!(story.ends().passed());
     story.registers(0, 600, 1);
     let findings = story.ends();

@@ -26,8 +26,6 @@ use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
 const VIRTUAL_EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
-/// The one hub of a run.
-const HUB: &str = "hub-1";
 /// What runs where no scenario is named.
 const DEFAULT: &str = "intermediate-expiry";
 
@@ -42,10 +40,43 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "intermediate-expiry",
     "individual-expiry",
     "leaf-roll-same-issuer",
+    "leaf-roll-on-unauthorized",
+    "individual-there-and-back",
+    "root-expiry",
+    "two-hubs-migrate",
+    "two-hubs-never",
+    "two-hubs-reset",
+    "individual-breach-hub-deleted",
+    "individual-breach-reregister",
+    "intermediate-breach-hub-deleted",
+    "intermediate-breach-reregister",
+    "root-breach",
+    "disallow-devices",
+    "disallow-group",
+    "disallow-intermediate",
+    "roll-by-job-late-devices",
+    "individual-shadows-group",
     "mistakes/intermediate-removed-early",
     "mistakes/individual-switched-early",
     "mistakes/leaf-roll-changed-cn",
     "mistakes/leaf-roll-never-registers",
+    "mistakes/leaf-roll-key-dropped-early",
+    "mistakes/root-deleted-early",
+    "mistakes/answers-after-the-roll",
+    "mistakes/chain-without-intermediate",
+    "mistakes/disallow-by-deleting",
+    "mistakes/disallow-group-deleted",
+    "mistakes/disallow-hub-forgotten",
+    "mistakes/individual-breach-hub-forgotten",
+    "mistakes/intermediate-breach-hub-forgotten",
+    "mistakes/intermediate-breach-wrong-order",
+    "mistakes/late-devices-forgotten",
+    "mistakes/root-breach-hub-forgotten",
+    "mistakes/root-breach-root-left",
+    "mistakes/root-not-verified",
+    "mistakes/shadowing-entry-forgotten",
+    "mistakes/slot-emptied-early",
+    "mistakes/two-hubs-policy-forgotten",
 ];
 
 /// Arguments of `linarite run`.
@@ -299,8 +330,7 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
             VIRTUAL_EPOCH
         };
         let env = Env::new(Clock::tokio(epoch), seed);
-        let hubs = [HUB.to_owned()];
-        let lab = Lab::with_readings(env.clone(), mode, &hubs, &scenario.settings)
+        let lab = Lab::with_readings(env.clone(), mode, &scenario.hubs, &scenario.settings)
             .await
             .context("cannot start the emulator")?;
         let stage = Stage {

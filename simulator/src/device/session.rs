@@ -6,6 +6,7 @@ use linarite_env::UnixMillis;
 
 use super::hub::{Attempt, Session};
 use super::{ANSWER_TIMEOUT, Device, Errand, Link, Output, later};
+use crate::firmware::Answers;
 use crate::observation::{Generation, Observation};
 use crate::wire::hub::{self, MethodCall};
 use crate::wire::{self, Packet, Publish};
@@ -50,6 +51,10 @@ impl Device {
             Errand::TakeOver { .. } => {
                 self.errand = Errand::Stay;
                 self.adopt(generation);
+                if let Some(unanswered) = self.unanswered.take() {
+                    let (method, answer) = *unanswered;
+                    self.answer(method, 200, answer, now);
+                }
             }
             Errand::Register {
                 generation: wanted,
@@ -137,15 +142,21 @@ impl Device {
         };
         let known = call.name == REPROVISION;
         let status = if known { 200 } else { 404 };
-        // The answer goes first: the take-over would cut it off (R-G26).
-        self.send_hub(call.answer(status), now);
-        self.report(Observation::MethodAnswered {
-            method: call.name.to_owned(),
-            status,
-        });
+        let answer = call.answer(status);
+        if known && self.firmware.answers == Answers::AfterTheRoll {
+            self.unanswered = Some(Box::new((call.name.to_owned(), answer)));
+        } else {
+            // The answer goes first: the take-over would cut it off (R-G26).
+            self.answer(call.name.to_owned(), status, answer, now);
+        }
         if known {
             self.reprovision(now);
         }
+    }
+
+    fn answer(&mut self, method: String, status: u16, packet: Packet, now: UnixMillis) {
+        self.send_hub(packet, now);
+        self.report(Observation::MethodAnswered { method, status });
     }
 
     pub(super) fn send_hub(&mut self, packet: Packet, now: UnixMillis) {

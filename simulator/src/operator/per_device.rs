@@ -4,26 +4,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::hubs::direct_method;
 use super::{Operator, Progress};
 use crate::checker::AuditOutcome;
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::Credential;
 use crate::probe::{ProbeOutcome, probe_dps, probe_hub};
-use crate::service_client::{Authorization, Call};
+use crate::scenario::IdentityChange;
 
 /// Devices attended to at a time.
 const AT_ONCE: usize = 16;
-/// How long a device may take to answer a method, in seconds.
-const METHOD_SECONDS: u32 = 30;
 
 /// Something to be done for each device.
 #[derive(Clone, Debug)]
 pub(super) enum Errand {
-    /// Save its individual enrollment with these slots.
-    Save([Option<Generation>; 2]),
+    /// Save its individual enrollment with these slots, disabled or not.
+    Save([Option<Generation>; 2], bool),
+    /// Delete its individual enrollment.
+    Delete,
+    /// Change its identity at its hub.
+    Identity(IdentityChange),
     /// Call a direct method.
     Call(Arc<str>),
     /// Try a certificate of this generation as somebody else would.
@@ -76,7 +79,9 @@ impl Operator {
 
     async fn attend(&self, device: DeviceIndex, errand: &Errand) -> Result<(), String> {
         match errand {
-            Errand::Save(slots) => self.put_individual(device, *slots).await,
+            Errand::Save(slots, disabled) => self.put_individual(device, *slots, *disabled).await,
+            Errand::Delete => self.delete_individual(device).await,
+            Errand::Identity(change) => self.change_identity(device, *change).await,
             Errand::Call(method) => self.call_method(device, method).await,
             Errand::Audit {
                 generation,
@@ -99,22 +104,10 @@ impl Operator {
     /// Calls a method on the hub that DPS says the device is on.
     async fn call_method(&self, device: DeviceIndex, method: &str) -> Result<(), String> {
         let (hub, device_id) = self.whereabouts(device).await?;
-        let call = Call {
-            method: Method::POST,
-            host: &hub,
-            path: format!("/twins/{device_id}/methods?api-version=2021-04-12"),
-            authorization: self.hub_key(&hub)?,
-            if_match: None,
-            body: Some(json!({
-                "methodName": method,
-                "responseTimeoutInSeconds": METHOD_SECONDS,
-                "connectTimeoutInSeconds": 0,
-                "payload": {},
-            })),
-        };
+        let path = format!("/twins/{device_id}/methods");
+        let body = direct_method(method);
         let answer = self
-            .client
-            .send(&call)
+            .hub(&hub, Method::POST, &path, None, Some(body))
             .await
             .map_err(|error| error.to_string())?;
         match answer.get("status").and_then(Value::as_i64) {
@@ -178,22 +171,27 @@ impl Operator {
     }
 
     /// Hub and device id of a device, as DPS remembers them.
-    async fn whereabouts(&self, device: DeviceIndex) -> Result<(String, String), String> {
+    pub(super) async fn whereabouts(
+        &self,
+        device: DeviceIndex,
+    ) -> Result<(String, String), String> {
         let id = self.registration_id(device)?;
         let record = self
             .dps(Method::GET, &format!("/registrations/{id}"), None, None)
             .await;
         let record = record.map_err(|error| error.to_string())?;
         let text = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
-        match (text("assignedHub"), text("deviceId")) {
-            (Some(hub), Some(device_id)) => Ok((hub, device_id)),
-            _ => Err("DPS knows no hub for it".to_owned()),
+        if let (Some(hub), Some(device_id)) = (text("assignedHub"), text("deviceId")) {
+            return Ok((hub, device_id));
         }
-    }
-
-    fn hub_key(&self, hub: &str) -> Result<&Authorization, String> {
-        let known = self.hubs.get(&hub.to_lowercase());
-        known.ok_or_else(|| format!("there is no connection string for {hub}"))
+        // DPS keeps no hub of a device that it refuses; the hubs know whom they have.
+        for (hub, _) in &self.tools.services.hubs {
+            let path = format!("/devices/{id}");
+            if self.hub(hub, Method::GET, &path, None, None).await.is_ok() {
+                return Ok((hub.clone(), id.to_string()));
+            }
+        }
+        Err("neither DPS nor a hub knows where it is".to_owned())
     }
 
     pub(super) fn registration_id(&self, device: DeviceIndex) -> Result<Arc<str>, String> {

@@ -5,15 +5,20 @@ use serde_json::{Value, json};
 
 use super::Operator;
 use crate::observation::{DeviceIndex, Generation};
-use crate::scenario::{Action, GroupStyle};
+use crate::scenario::{Action, GroupStyle, Reprovision};
 use crate::service_client::{Call, ServiceError};
 
 const MANAGEMENT: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/\
                           linarite/providers/Microsoft.Devices/provisioningServices";
 
 impl Operator {
-    /// Uploads a CA certificate, asks for a code, and proves possession of the key (R-D3).
-    pub(super) async fn add_ca_certificate(&self, name: &str) -> Result<(), String> {
+    /// Uploads a CA certificate, asks for a code, and proves possession of the key (R-D3), unless
+    /// the operator forgets to.
+    pub(super) async fn add_ca_certificate(
+        &self,
+        name: &str,
+        verified: bool,
+    ) -> Result<(), String> {
         let pem = self
             .tools
             .pki
@@ -21,6 +26,9 @@ impl Operator {
             .map_err(|error| error.to_string())?;
         let body = json!({ "properties": { "certificate": base64_of(&pem) } });
         let stored = self.manage(Method::PUT, name, "", None, Some(body)).await?;
+        if !verified {
+            return Ok(());
+        }
         let coded = self
             .manage(
                 Method::POST,
@@ -90,6 +98,8 @@ impl Operator {
             secondary,
             style,
             disabled,
+            hub,
+            reprovision,
         } = action
         else {
             return Err("not a group".to_owned());
@@ -105,10 +115,33 @@ impl Operator {
         document["attestation"] =
             json!({ "type": "x509", "x509": self.group_slots(*style, primary, secondary)? });
         document["provisioningStatus"] = json!(if *disabled { "disabled" } else { "enabled" });
+        if let Some(name) = hub {
+            document["iotHubs"] = json!([self.host_of(name)?]);
+        }
+        if let Some(policy) = reprovision {
+            document["reprovisionPolicy"] = json!({
+                "updateHubAssignment": *policy != Reprovision::Never,
+                "migrateDeviceData": *policy == Reprovision::Migrate,
+            });
+        }
         self.dps(Method::PUT, &path, etag.as_deref(), Some(document))
             .await
             .map(|_| ())
             .map_err(|error| error.to_string())
+    }
+
+    /// The host name of the hub with a short name.
+    fn host_of(&self, hub: &str) -> Result<&str, String> {
+        let mut hosts = self
+            .tools
+            .services
+            .hubs
+            .iter()
+            .map(|(host, _)| host.as_str());
+        let is_it = |host: &&str| host.split('.').next() == Some(hub);
+        hosts
+            .find(is_it)
+            .ok_or_else(|| format!("there is no hub {hub}"))
     }
 
     fn group_slots(
@@ -150,16 +183,23 @@ impl Operator {
         &self,
         device: DeviceIndex,
         slots: [Option<Generation>; 2],
+        disabled: bool,
     ) -> Result<(), String> {
         let id = self.registration_id(device)?;
-        let [primary, secondary] = slots;
+        let attestation = match slots {
+            // A block without the certificate at hand: keys that DPS makes and nobody has.
+            [None, None] => json!({ "type": "symmetricKey" }),
+            [primary, secondary] => {
+                json!({ "type": "x509", "x509": { "clientCertificates": {
+                    "primary": self.leaf_slot(device, primary)?,
+                    "secondary": self.leaf_slot(device, secondary)?,
+                } } })
+            }
+        };
         let document = json!({
             "registrationId": &*id,
-            "attestation": { "type": "x509", "x509": { "clientCertificates": {
-                "primary": self.leaf_slot(device, primary)?,
-                "secondary": self.leaf_slot(device, secondary)?,
-            } } },
-            "provisioningStatus": "enabled",
+            "attestation": attestation,
+            "provisioningStatus": if disabled { "disabled" } else { "enabled" },
         });
         let path = format!("/enrollments/{id}");
         let known = self.etag(&path);
@@ -179,6 +219,14 @@ impl Operator {
         let saved = saved.map_err(|error| error.to_string())?;
         self.remember(&path, &saved);
         Ok(())
+    }
+
+    pub(super) async fn delete_individual(&self, device: DeviceIndex) -> Result<(), String> {
+        let path = format!("/enrollments/{}", self.registration_id(device)?);
+        let etag = self.etag(&path);
+        let deleted = self.dps(Method::DELETE, &path, etag.as_deref(), None).await;
+        self.remember(&path, &Value::Null);
+        deleted.map(|_| ()).map_err(|error| error.to_string())
     }
 
     fn leaf_slot(

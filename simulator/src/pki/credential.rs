@@ -114,6 +114,22 @@ impl Credential {
         self.0.not_after
     }
 
+    /// The same without its issuers, as a device shows it that keeps the leaf alone.
+    #[must_use]
+    pub fn without_issuers(&self) -> Self {
+        let parts = &self.0;
+        Self(Arc::new(Parts {
+            generation: parts.generation,
+            common_name: parts.common_name.clone(),
+            leaf: parts.leaf.clone(),
+            issuers: Arc::from([]),
+            key: Arc::clone(&parts.key),
+            fingerprint: parts.fingerprint,
+            not_before: parts.not_before,
+            not_after: parts.not_after,
+        }))
+    }
+
     /// What rustls shows to a server that asks for a certificate.
     pub(crate) fn certified_key(&self) -> CertifiedKey {
         CertifiedKey::new(self.chain(), Arc::clone(&self.0.key))

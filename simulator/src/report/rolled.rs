@@ -52,10 +52,10 @@ impl Rolled {
     }
 }
 
+/// When the first device was to get it.
 fn delivered(scenario: &Scenario, leaf: &LeafKind) -> Option<Span> {
-    let action = Action::DeliverLeaf {
-        generation: leaf.generation,
-    };
-    let step = scenario.steps.iter().find(|step| step.action == action)?;
+    let delivers = |action: &Action| matches!(action, Action::DeliverLeaf { generation, .. } if *generation == leaf.generation);
+    let mut steps = scenario.steps.iter();
+    let step = steps.find(|step| delivers(&step.action))?;
     i64::try_from(step.at.as_millis()).ok().map(Span)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Report;
 
 /// Rules by number, each with what it does to a device and what to do about it.
-const RULES: [(&str, &str); 21] = [
+const RULES: [(&str, &str); 28] = [
     (
         "I-14",
         "DPS looks at validity periods; the certificate does not hold at this moment",
@@ -39,7 +39,17 @@ const RULES: [(&str, &str); 21] = [
          slot: save it there first; groups are not asked",
     ),
     ("R-A23", "nothing enrolls the device"),
+    (
+        "R-A26",
+        "without an enrollment of its own the device goes through the group that signs its \
+         certificate: disable its enrollment, do not delete it",
+    ),
     ("R-A27", "the enrollment that decides is disabled"),
+    (
+        "R-A28",
+        "the hub does not ask DPS: whom an enrollment no longer admits still connects, until its \
+         hub identity is disabled or deleted",
+    ),
     ("R-B8", "two registrations of one id at the same time"),
     ("R-B14", "no linked hub could be chosen"),
     (
@@ -51,15 +61,35 @@ const RULES: [(&str, &str); 21] = [
         "a registration with a new certificate retires the old one at the hub at once",
     ),
     (
+        "R-C1",
+        "a device's hub is decided when it registers, by the hubs and the reprovision policy of its \
+         enrollment, and nothing is pushed",
+    ),
+    (
         "R-C9",
         "a certificate with another common name is another device: a second record and a second \
          identity remain beside the first",
+    ),
+    (
+        "R-E1",
+        "an enrollment still admits the breached certificate: its certificate, or one above it, \
+         was left in a slot or in the certificate store",
+    ),
+    (
+        "R-E4",
+        "what is removed from DPS still opens sessions at the hub, until its identity there is \
+         disabled, deleted, or holds a new thumbprint",
     ),
     (
         "R-E6",
         "the hub's identity was disabled or deleted, which closes its session",
     ),
     ("R-E7", "the hub knows no such device"),
+    (
+        "R-E8",
+        "a new thumbprint does not end a session that is open: it lives on until its device \
+         connects again, or the identity is disabled or deleted",
+    ),
     ("R-G4", "the device is disabled at its hub"),
     (
         "R-G7",
@@ -73,6 +103,11 @@ const RULES: [(&str, &str); 21] = [
     (
         "R-G13",
         "a second connection of one device closes the first",
+    ),
+    (
+        "R-G26",
+        "the answer to a direct method is lost with the session it came on: the device has to \
+         answer before it connects anew",
     ),
     (
         "R-G14",

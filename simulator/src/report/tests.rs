@@ -46,6 +46,7 @@ fn findings(failing: Option<(&str, &str)>) -> Findings {
         messages: MessageTotals::default(),
         registrations: Registrations::default(),
         on_newest: 999,
+        locked_out: 0,
         stale_accepted: 0,
         timeline: vec![
             TimelinePoint {

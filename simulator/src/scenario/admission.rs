@@ -6,14 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, GroupStyle, Scenario};
-use crate::observation::Generation;
+use crate::observation::{DeviceIndex, Generation};
 
 /// DPS as the operator believes it to be.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     verified: BTreeSet<String>,
     groups: BTreeMap<String, Group>,
-    individuals: Option<[Option<Generation>; 2]>,
+    /// What was done to devices' own entries, one device in so many each time; `None` deleted.
+    individuals: Vec<(u32, Option<Individual>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Individual {
+    slots: [Option<Generation>; 2],
+    disabled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -27,7 +34,10 @@ impl Admission {
     /// Takes note of an action that succeeded.
     pub fn apply(&mut self, action: &Action) {
         match action {
-            Action::AddCaCertificate { certificate } => {
+            Action::AddCaCertificate {
+                certificate,
+                verified: true,
+            } => {
                 self.verified.insert(certificate.clone());
             }
             Action::DeleteCaCertificate { certificate } => {
@@ -39,6 +49,7 @@ impl Admission {
                 secondary,
                 style,
                 disabled,
+                ..
             } => {
                 let slots = [primary.clone(), secondary.clone()];
                 let entry = Group {
@@ -51,26 +62,45 @@ impl Admission {
             Action::DeleteGroup { group } => {
                 self.groups.remove(group);
             }
-            Action::PutIndividuals { primary, secondary } => {
-                self.individuals = Some([*primary, *secondary]);
+            Action::PutIndividuals {
+                primary,
+                secondary,
+                disabled,
+                one_in,
+            } => {
+                let entry = Individual {
+                    slots: [*primary, *secondary],
+                    disabled: *disabled,
+                };
+                self.individuals.push((*one_in, Some(entry)));
             }
-            Action::DeliverLeaf { .. } | Action::CallMethod { .. } | Action::Audit { .. } => {}
+            Action::DeleteIndividuals { one_in } => self.individuals.push((*one_in, None)),
+            Action::AddCaCertificate {
+                verified: false, ..
+            }
+            | Action::ChangeHubIdentities { .. }
+            | Action::DeliverLeaf { .. }
+            | Action::CallMethod { .. }
+            | Action::ScheduleJob { .. }
+            | Action::Audit { .. } => {}
         }
     }
 
-    /// The generations whose leaves may register, expiry left aside.
+    /// The generations with whose leaves `device` may register, expiry left aside.
     #[must_use]
-    pub fn admitted(&self, scenario: &Scenario) -> BTreeSet<Generation> {
+    pub fn admitted(&self, scenario: &Scenario, device: DeviceIndex) -> BTreeSet<Generation> {
         let mut admitted = BTreeSet::new();
+        let touched = |(one_in, _): &&(u32, _)| device.0.is_multiple_of(*one_in);
+        let individual = self.individuals.iter().rev().find(touched);
         for leaf in &scenario.leaves {
             let chain = scenario.chain(&leaf.issuer);
             let anchored = chain
                 .iter()
                 .any(|authority| self.verified.contains(&authority.name));
-            let entered = match self.individuals {
+            let entered = match individual {
                 // An entry of the device's own shadows every group (R-A21b).
-                Some(slots) => slots.contains(&Some(leaf.generation)),
-                None => chain
+                Some((_, Some(own))) => !own.disabled && own.slots.contains(&Some(leaf.generation)),
+                Some((_, None)) | None => chain
                     .iter()
                     .find_map(|authority| self.group_on(&authority.name))
                     .is_some_and(|group| !group.disabled),

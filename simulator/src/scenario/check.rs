@@ -7,11 +7,11 @@ use toml::Spanned;
 use super::duration::{DAY_MS, Span};
 use super::place::{ScenarioError, Source};
 use super::raw::{
-    RawAuthority, RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario,
+    RawAuthority, RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario, RawWindow,
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    readings, steps,
+    intent, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -29,6 +29,13 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     let duration = bounded(source, &raw.duration, Span(60_000), LONGEST_RUN)?;
     let roll_starts = bounded(source, &raw.roll_starts, Span(0), raw_of(&raw.duration))?;
     let gap_budget = bounded(source, &raw.budget.gap, Span(1), Span(30 * DAY_MS))?;
+    let stranded_budget = match &raw.budget.stranded {
+        Some(span) => bounded(source, span, Span(0), Span(30 * DAY_MS))?,
+        None => Duration::ZERO,
+    };
+    let hubs = hubs(source, raw.hubs.as_ref())?;
+    let ends_on = raw.ends_on.as_ref();
+    let ends_on = ends_on.map(|name| hub(source, name, &hubs)).transpose()?;
     let real_time = real_time(source, &raw.real_time)?;
     let settings = readings::settings(source, &raw.settings)?;
     let matrix = readings::matrix(source, &raw.matrix, &settings)?;
@@ -42,9 +49,13 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
             authorities: &authorities,
             leaves: &leaves,
             fleet: &fleet,
+            hubs: &hubs,
             duration,
+            locks_out: raw.locked_out.is_some(),
         },
     )?;
+    let breach = intent::breach(source, raw.breach.as_ref(), &leaves, &steps, duration)?;
+    let locked_out = intent::lockout(source, raw.locked_out.as_ref(), duration)?;
     Ok(Scenario {
         name,
         file: source.file.to_owned(),
@@ -55,6 +66,11 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         duration,
         roll_starts,
         gap_budget,
+        stranded_budget,
+        breach,
+        locked_out,
+        hubs,
+        ends_on,
         real_time,
         settings,
         overrides: Readings::new(),
@@ -118,6 +134,33 @@ fn name_of(source: Source<'_>, name: &Spanned<String>) -> Checked<String> {
         return Err(at(source, name, message));
     }
     Ok(text.clone())
+}
+
+/// The name of a hub that there is.
+pub(super) fn hub(source: Source<'_>, name: &Spanned<String>, hubs: &[String]) -> Checked<String> {
+    if hubs.contains(name.get_ref()) {
+        return Ok(name.get_ref().clone());
+    }
+    let names = known("hub", hubs.iter().map(String::as_str));
+    let message = format!("no hub is called `{}`; {names}", name.get_ref());
+    Err(at(source, name, message))
+}
+
+fn hubs(source: Source<'_>, raw: Option<&Spanned<Vec<String>>>) -> Checked<Vec<String>> {
+    let Some(raw) = raw else {
+        return Ok(vec!["hub-1".to_owned()]);
+    };
+    let plain = |name: &String| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        (3..=50).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('-')
+    };
+    let hubs = raw.get_ref();
+    let twice = (1..hubs.len()).any(|index| hubs[..index].contains(&hubs[index]));
+    if !(1..=10).contains(&hubs.len()) || twice || !hubs.iter().all(plain) {
+        let message = "name 1 to 10 hubs, each once, by 3 to 50 small letters, digits or `-`";
+        return Err(at(source, raw, message));
+    }
+    Ok(hubs.clone())
 }
 
 fn real_time(source: Source<'_>, raw: &RawRealTime) -> Checked<RealTime> {
@@ -262,7 +305,7 @@ fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<Fleet
     };
     let telemetry = bounded(source, &raw.telemetry, Span(100), Span(30 * DAY_MS))?;
     let spread = bounded(source, &raw.spread, Span(0), Span(DAY_MS))?;
-    let awake = windows(source, &raw, duration, spread)?;
+    let awake = windows(source, &raw.awake, duration, spread)?;
     let total: Duration = awake.iter().map(|window| window.until - window.from).sum();
     if total.as_millis() / telemetry.as_millis() > u128::from(MESSAGES_MAX) {
         let message = format!(
@@ -271,7 +314,7 @@ fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<Fleet
         );
         return Err(at(source, &raw.telemetry, message));
     }
-    let firmware = firmware(source, &raw.firmware)?;
+    let firmware = firmware(source, &raw.firmware, duration, spread)?;
     if firmware.is_empty() {
         let message = "a fleet needs at least one [[fleet.firmware]]";
         return Err(at(source, &raw.devices, message));
@@ -288,12 +331,12 @@ fn fleet(source: Source<'_>, raw: RawFleet, duration: Duration) -> Checked<Fleet
 
 fn windows(
     source: Source<'_>,
-    raw: &RawFleet,
+    awake: &Spanned<Vec<Spanned<RawWindow>>>,
     duration: Duration,
     spread: Duration,
 ) -> Checked<Vec<Window>> {
     let mut windows: Vec<Window> = Vec::new();
-    for entry in raw.awake.get_ref() {
+    for entry in awake.get_ref() {
         let window = *entry.get_ref();
         let (from, until) = (
             window.from.duration(),
@@ -316,24 +359,27 @@ fn windows(
     match windows.last() {
         None => Err(at(
             source,
-            &raw.awake,
+            awake,
             "devices are never awake; list at least one window",
         )),
         Some(last) if last.until < duration || last.from >= duration => {
             let message = "the last window must begin before and reach the end of the run, or \
                            nobody could say how the devices ended";
-            Err(at(source, &raw.awake, message))
+            Err(at(source, awake, message))
         }
-        Some(_) if windows.len() > 1000 => Err(at(
-            source,
-            &raw.awake,
-            "a fleet may have at most 1000 windows",
-        )),
+        Some(_) if windows.len() > 1000 => {
+            Err(at(source, awake, "a fleet may have at most 1000 windows"))
+        }
         Some(_) => Ok(windows),
     }
 }
 
-fn firmware(source: Source<'_>, raw: &[RawFirmware]) -> Checked<Vec<(u32, Firmware)>> {
+fn firmware(
+    source: Source<'_>,
+    raw: &[RawFirmware],
+    duration: Duration,
+    spread: Duration,
+) -> Checked<Vec<(u32, Firmware)>> {
     let mut models = Vec::new();
     for entry in raw {
         let share = *entry.share.get_ref();
@@ -349,6 +395,12 @@ fn firmware(source: Source<'_>, raw: &[RawFirmware]) -> Checked<Vec<(u32, Firmwa
             roll: entry.roll.unwrap_or(default.roll),
             on_unauthorized: entry.on_unauthorized.unwrap_or(default.on_unauthorized),
             on_boot: entry.on_boot.unwrap_or(default.on_boot),
+            keeps: entry.keeps.unwrap_or(default.keeps),
+            answers: entry.answers.unwrap_or(default.answers),
+            awake: match &entry.awake {
+                Some(awake) => windows(source, awake, duration, spread)?,
+                None => Vec::new(),
+            },
             ..default
         };
         models.push((share, model));

@@ -15,17 +15,17 @@ use crate::plan::{DevicePlan, Window};
 const FOREVER: Duration = Duration::from_secs(200 * 365 * 86_400);
 
 /// When devices are awake on the run's clock.
-fn windows(fleet: &FleetShape, pace: &Pace) -> Vec<Window> {
+fn windows(awake: &[Window], pace: &Pace) -> Arc<[Window]> {
     let on_clock = |window: &Window| Window {
         from: pace.procedure(window.from),
         until: pace.procedure(window.until),
     };
-    let mut windows: Vec<Window> = fleet.awake.iter().map(on_clock).collect();
+    let mut windows: Vec<Window> = awake.iter().map(on_clock).collect();
     if let Some(last) = windows.last_mut() {
         // Nobody shall fall asleep in the moment of the verdict.
         last.until = FOREVER;
     }
-    windows
+    windows.into()
 }
 
 /// The registration id of a device: `dev-00001` is the first.
@@ -43,11 +43,10 @@ pub fn device_plans(
     pace: &Pace,
 ) -> Vec<DevicePlan> {
     let fleet = &scenario.fleet;
-    let windows: Arc<[Window]> = windows(fleet, pace).into();
-    let models: Vec<(u32, Arc<Firmware>)> = fleet
+    let models: Vec<(u32, Model)> = fleet
         .firmware
         .iter()
-        .map(|(share, model)| (*share, Arc::new(model.clone())))
+        .map(|(share, firmware)| (*share, Model::new(fleet, firmware, pace)))
         .collect();
     let (spread, telemetry_every) = match pace {
         Pace::Virtual => (fleet.spread, fleet.telemetry),
@@ -57,11 +56,12 @@ pub fn device_plans(
         let id = registration_id(index);
         let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
         let lag = entropy.stream("lag", &id).u64(0..=spread_ms);
+        let Model { firmware, windows } = model(&models, entropy, &id);
         DevicePlan {
             index,
-            firmware: model(&models, entropy, &id),
+            firmware,
             registration_id: id.into(),
-            windows: Arc::clone(&windows),
+            windows,
             lag: Duration::from_millis(lag),
             telemetry_every,
         }
@@ -69,16 +69,39 @@ pub fn device_plans(
     (0..devices).map(DeviceIndex).map(plan).collect()
 }
 
+/// A firmware model and when its devices are awake.
+#[derive(Clone)]
+struct Model {
+    firmware: Arc<Firmware>,
+    windows: Arc<[Window]>,
+}
+
+impl Model {
+    fn new(fleet: &FleetShape, firmware: &Firmware, pace: &Pace) -> Self {
+        let awake = match firmware.awake.as_slice() {
+            [] => &fleet.awake,
+            own => own,
+        };
+        Self {
+            windows: windows(awake, pace),
+            firmware: Arc::new(firmware.clone()),
+        }
+    }
+}
+
 /// Draws a device's firmware by share.
-fn model(models: &[(u32, Arc<Firmware>)], entropy: &Entropy, id: &str) -> Arc<Firmware> {
+fn model(models: &[(u32, Model)], entropy: &Entropy, id: &str) -> Model {
     let total: u32 = models.iter().map(|(share, _)| share).sum();
     let mut ticket = entropy.stream("firmware", id).u32(0..total.max(1));
     for (share, model) in models {
         if ticket < *share {
-            return Arc::clone(model);
+            return model.clone();
         }
         ticket -= share;
     }
     // Not reached: tickets are drawn below the sum of the shares, and a fleet has a model.
-    Arc::new(Firmware::default())
+    Model {
+        firmware: Arc::new(Firmware::default()),
+        windows: Arc::new([]),
+    }
 }

@@ -5,9 +5,10 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Reprovision;
 use super::duration::Span;
 use super::readings::{RawMatrix, RawSettings};
-use crate::firmware::{OnBoot, OnUnauthorized, RollOrder, Trigger};
+use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -32,6 +33,14 @@ pub(super) struct RawScenario {
     pub(super) matrix: RawMatrix,
     pub(super) fleet: RawFleet,
     #[serde(default)]
+    pub(super) hubs: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    pub(super) ends_on: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) breach: Option<RawBreach>,
+    #[serde(default)]
+    pub(super) locked_out: Option<RawLockout>,
+    #[serde(default)]
     pub(super) authority: Vec<RawAuthority>,
     #[serde(default)]
     pub(super) leaf: Vec<RawLeaf>,
@@ -50,6 +59,24 @@ fn one() -> u64 {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBudget {
     pub(super) gap: Spanned<Span>,
+    #[serde(default)]
+    pub(super) stranded: Option<Spanned<Span>>,
+}
+
+/// Certificates in the hands of a thief.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBreach {
+    pub(super) generation: Spanned<u32>,
+    pub(super) contained: Spanned<Span>,
+}
+
+/// Devices that are meant to be refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLockout {
+    pub(super) share: Spanned<String>,
+    pub(super) from: Spanned<Span>,
 }
 
 /// How the procedure shrinks when it runs against the wall clock.
@@ -106,6 +133,12 @@ pub(super) struct RawFirmware {
     pub(super) on_unauthorized: Option<OnUnauthorized>,
     #[serde(default)]
     pub(super) on_boot: Option<OnBoot>,
+    #[serde(default)]
+    pub(super) keeps: Option<Keeps>,
+    #[serde(default)]
+    pub(super) answers: Option<Answers>,
+    #[serde(default)]
+    pub(super) awake: Option<Spanned<Vec<Spanned<RawWindow>>>>,
 }
 
 /// A root or an intermediate.
@@ -160,9 +193,17 @@ pub(super) struct RawStep {
     #[serde(default)]
     pub(super) disabled: Option<Spanned<bool>>,
     #[serde(default)]
+    pub(super) hub: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) reprovision: Option<Spanned<Reprovision>>,
+    #[serde(default)]
+    pub(super) verified: Option<Spanned<bool>>,
+    #[serde(default)]
     pub(super) generation: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) method: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) firmware: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) at_hub: Option<Spanned<bool>>,
     #[serde(default)]

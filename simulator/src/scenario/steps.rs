@@ -4,25 +4,43 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::{Checked, at, known};
+use super::check::{self, Checked, at, known};
 use super::duration::Span;
 use super::place::Source;
 use super::raw::{RawSlot, RawStep};
-use super::{Action, Authority, Enrollment, FleetShape, GroupStyle, LeafKind, Step};
+use super::{
+    Action, Authority, Enrollment, FleetShape, GroupStyle, IdentityChange, LeafKind, Step,
+};
 use crate::observation::Generation;
 
 const STEPS_MAX: usize = 1000;
 
 /// The kinds of steps with the fields that belong to each.
-pub(super) const KINDS: [(&str, &[&str]); 8] = [
-    ("add-ca-certificate", &["certificate"]),
+pub(super) const KINDS: [(&str, &[&str]); 13] = [
+    ("add-ca-certificate", &["certificate", "verified"]),
     (
         "put-group",
-        &["group", "primary", "secondary", "style", "disabled"],
+        &[
+            "group",
+            "primary",
+            "secondary",
+            "style",
+            "disabled",
+            "hub",
+            "reprovision",
+        ],
     ),
-    ("put-individuals", &["primary", "secondary"]),
-    ("deliver-leaf", &["generation"]),
+    (
+        "put-individuals",
+        &["primary", "secondary", "disabled", "share"],
+    ),
+    ("delete-individuals", &["share"]),
+    ("disable-hub-identities", &["share"]),
+    ("enable-hub-identities", &["share"]),
+    ("delete-hub-identities", &["share"]),
+    ("deliver-leaf", &["generation", "firmware"]),
     ("call-method", &["method"]),
+    ("schedule-job", &["method"]),
     ("audit", &["generation", "at_hub", "at_dps", "share"]),
     ("delete-ca-certificate", &["certificate"]),
     ("delete-group", &["group"]),
@@ -33,7 +51,10 @@ pub(super) struct Known<'a> {
     pub(super) authorities: &'a [Authority],
     pub(super) leaves: &'a [LeafKind],
     pub(super) fleet: &'a FleetShape,
+    pub(super) hubs: &'a [String],
     pub(super) duration: Duration,
+    /// Whether the scenario is about devices that are refused.
+    pub(super) locks_out: bool,
 }
 
 pub(super) fn resolve(
@@ -98,8 +119,10 @@ fn the_roll_is_whole(source: Source<'_>, steps: &[Step], declared: &Known<'_>) -
         ));
     }
     let delivers = |step: &Step| matches!(step.action, Action::DeliverLeaf { .. });
-    if !steps.iter().any(delivers) {
-        return Err(source.error_at(0, "no step delivers a leaf, so there is no roll to judge"));
+    if !steps.iter().any(delivers) && !declared.locks_out {
+        let message = "no step delivers a leaf and [locked_out] names no device, so there is \
+                       nothing to judge";
+        return Err(source.error_at(0, message));
     }
     let enrolls = |step: &Step| match (&step.action, &declared.fleet.enrollment) {
         (Action::PutGroup { group, .. }, Enrollment::Group(own)) => group == own,
@@ -116,6 +139,18 @@ fn the_roll_is_whole(source: Source<'_>, steps: &[Step], declared: &Known<'_>) -
         return Err(source.error_at(0, message));
     }
     Ok(())
+}
+
+/// Reads a share: one device in so many.
+pub(super) fn one_in(source: Source<'_>, share: &Spanned<String>) -> Checked<u32> {
+    let number = share
+        .get_ref()
+        .strip_prefix("1/")
+        .and_then(|n| n.parse().ok());
+    number.filter(|n| (1..=100_000).contains(n)).ok_or_else(|| {
+        let message = format!("`{}` is not a share like \"1/10\"", share.get_ref());
+        at(source, share, message)
+    })
 }
 
 /// Reads one step.
@@ -155,8 +190,12 @@ impl Reader<'_> {
             ("secondary", start(step.secondary.as_ref())),
             ("style", start(step.style.as_ref())),
             ("disabled", start(step.disabled.as_ref())),
+            ("hub", start(step.hub.as_ref())),
+            ("reprovision", start(step.reprovision.as_ref())),
+            ("verified", start(step.verified.as_ref())),
             ("generation", start(step.generation.as_ref())),
             ("method", start(step.method.as_ref())),
+            ("firmware", start(step.firmware.as_ref())),
             ("at_hub", start(step.at_hub.as_ref())),
             ("at_dps", start(step.at_dps.as_ref())),
             ("share", start(step.share.as_ref())),
@@ -172,6 +211,7 @@ impl Reader<'_> {
         Ok(match step.r#do.get_ref().as_str() {
             "add-ca-certificate" => Action::AddCaCertificate {
                 certificate: self.certificate()?,
+                verified: step.verified.as_ref().is_none_or(|value| *value.get_ref()),
             },
             "delete-ca-certificate" => Action::DeleteCaCertificate {
                 certificate: self.certificate()?,
@@ -182,6 +222,8 @@ impl Reader<'_> {
                 secondary: self.authority_slot(step.secondary.as_ref())?,
                 style: self.style()?,
                 disabled: step.disabled.as_ref().is_some_and(|value| *value.get_ref()),
+                hub: self.hub()?,
+                reprovision: step.reprovision.as_ref().map(|value| *value.get_ref()),
             },
             "delete-group" => Action::DeleteGroup {
                 group: self.needed("group", step.group.as_ref())?.get_ref().clone(),
@@ -189,15 +231,24 @@ impl Reader<'_> {
             "put-individuals" => Action::PutIndividuals {
                 primary: self.generation_slot(step.primary.as_ref())?,
                 secondary: self.generation_slot(step.secondary.as_ref())?,
+                disabled: step.disabled.as_ref().is_some_and(|value| *value.get_ref()),
+                one_in: self.one_in()?,
             },
+            "delete-individuals" => Action::DeleteIndividuals {
+                one_in: self.one_in()?,
+            },
+            "disable-hub-identities" => self.identities(IdentityChange::Disable)?,
+            "enable-hub-identities" => self.identities(IdentityChange::Enable)?,
+            "delete-hub-identities" => self.identities(IdentityChange::Delete)?,
             "deliver-leaf" => Action::DeliverLeaf {
                 generation: self.generation()?,
+                firmware: self.firmware()?,
             },
             "call-method" => Action::CallMethod {
-                method: self
-                    .needed("method", step.method.as_ref())?
-                    .get_ref()
-                    .clone(),
+                method: self.method()?,
+            },
+            "schedule-job" => Action::ScheduleJob {
+                method: self.method()?,
             },
             _ => Action::Audit {
                 generation: self.generation()?,
@@ -216,6 +267,43 @@ impl Reader<'_> {
                 &self.step.r#do,
                 format!("a `{kind}` step needs the field `{field}`"),
             )
+        })
+    }
+
+    fn firmware(&self) -> Checked<Option<String>> {
+        let Some(name) = &self.step.firmware else {
+            return Ok(None);
+        };
+        let models = &self.declared.fleet.firmware;
+        if models
+            .iter()
+            .any(|(_, model)| model.name == *name.get_ref())
+        {
+            return Ok(Some(name.get_ref().clone()));
+        }
+        let names = known(
+            "firmware",
+            models.iter().map(|(_, model)| model.name.as_str()),
+        );
+        let message = format!("no firmware is called `{}`; {names}", name.get_ref());
+        Err(at(self.source, name, message))
+    }
+
+    fn hub(&self) -> Checked<Option<String>> {
+        let name = self.step.hub.as_ref();
+        let known = |name| check::hub(self.source, name, self.declared.hubs);
+        name.map(known).transpose()
+    }
+
+    fn method(&self) -> Checked<String> {
+        let method = self.needed("method", self.step.method.as_ref())?;
+        Ok(method.get_ref().clone())
+    }
+
+    fn identities(&self, change: IdentityChange) -> Checked<Action> {
+        Ok(Action::ChangeHubIdentities {
+            change,
+            one_in: self.one_in()?,
         })
     }
 
@@ -310,17 +398,8 @@ impl Reader<'_> {
     }
 
     fn one_in(&self) -> Checked<u32> {
-        let Some(share) = &self.step.share else {
-            return Ok(1);
-        };
-        let number = share
-            .get_ref()
-            .strip_prefix("1/")
-            .and_then(|n| n.parse().ok());
-        number.filter(|n| (1..=100_000).contains(n)).ok_or_else(|| {
-            let message = format!("`{}` is not a share like \"1/10\"", share.get_ref());
-            at(self.source, share, message)
-        })
+        let share = self.step.share.as_ref();
+        share.map_or(Ok(1), |share| one_in(self.source, share))
     }
 
     /// What a step presumes of the time and of the steps before it.
@@ -335,6 +414,8 @@ impl Reader<'_> {
             | Action::PutIndividuals {
                 primary: None,
                 secondary: None,
+                disabled: false,
+                ..
             } => complain("name at least one of `primary` and `secondary`".to_owned()),
             Action::Audit {
                 at_hub: false,
@@ -343,12 +424,15 @@ impl Reader<'_> {
             } => complain("say where to try: `at_hub = true`, `at_dps = true` or both".to_owned()),
             Action::DeliverLeaf {
                 generation: Generation(1),
+                ..
             } => complain("devices are born with generation 1; deliver a later one".to_owned()),
-            Action::CallMethod { .. } if !self.all_awake(moment) => complain(format!(
-                "not every device is awake at {}; choose a time at least fleet.spread after a \
+            Action::CallMethod { .. } | Action::ScheduleJob { .. } if !self.all_awake(moment) => {
+                complain(format!(
+                    "not every device is awake at {}; choose a time at least fleet.spread after a \
                  window's start and before its end",
-                Span(i64::try_from(moment.as_millis()).unwrap_or(i64::MAX))
-            )),
+                    Span(i64::try_from(moment.as_millis()).unwrap_or(i64::MAX))
+                ))
+            }
             Action::DeleteGroup { group } => {
                 let mut put = before.iter().filter_map(|step| match &step.action {
                     Action::PutGroup { group, .. } => Some(group.as_str()),

@@ -275,6 +275,42 @@ fn mistakes_are_answered_with_their_place_and_what_would_do() {
             "step[3].generation",
             "known: 1, 2",
         ),
+        (
+            "generation = 2\n[[step]]",
+            "generation = 2\nfirmware = \"three\"\n[[step]]",
+            "step[3].firmware",
+            "known: one, two",
+        ),
+        (
+            "[budget]",
+            "hubs = [\"hub-1\", \"hub-1\"]\n[budget]",
+            "hubs",
+            "each once",
+        ),
+        (
+            "[budget]",
+            "ends_on = \"hub-2\"\n[budget]",
+            "ends_on",
+            "known: hub-1",
+        ),
+        (
+            "primary = \"issuer-1\"\n",
+            "primary = \"issuer-1\"\nhub = \"hub-9\"\n",
+            "step[2].hub",
+            "known: hub-1",
+        ),
+        (
+            "[fleet]",
+            "[breach]\ngeneration = 1\ncontained = \"9d\"\n[fleet]",
+            "breach.contained",
+            "audit",
+        ),
+        (
+            "[fleet]",
+            "[locked_out]\nshare = \"a tenth\"\nfrom = \"9d\"\n[fleet]",
+            "locked_out.share",
+            "1/10",
+        ),
     ];
     for (old, new, place, words) in table {
         // Errors about the file as a whole point at its beginning.
@@ -353,7 +389,7 @@ fn dps_ought_to_admit_what_the_steps_say() {
     let mut admission = admission::Admission::default();
     let admitted = |admission: &admission::Admission| -> Vec<u32> {
         admission
-            .admitted(&scenario)
+            .admitted(&scenario, DeviceIndex(2))
             .into_iter()
             .map(|generation| generation.0)
             .collect()
@@ -364,11 +400,14 @@ fn dps_ought_to_admit_what_the_steps_say() {
         secondary: secondary.map(str::to_owned),
         style: GroupStyle::SigningCertificates,
         disabled,
+        hub: None,
+        reprovision: None,
     };
     admission.apply(&group(Some("issuer-1"), None, false));
     assert_eq!(admitted(&admission), [0; 0], "nothing is verified yet");
     admission.apply(&Action::AddCaCertificate {
         certificate: "root-a".to_owned(),
+        verified: true,
     });
     assert_eq!(admitted(&admission), [1]);
     admission.apply(&group(Some("issuer-1"), Some("issuer-2"), false));
@@ -377,16 +416,29 @@ fn dps_ought_to_admit_what_the_steps_say() {
     assert_eq!(admitted(&admission), [2]);
     admission.apply(&group(None, Some("issuer-2"), true));
     assert_eq!(admitted(&admission), [0; 0]);
-    let slots = (Some(Generation(1)), None);
-    admission.apply(&Action::PutIndividuals {
-        primary: slots.0,
-        secondary: slots.1,
-    });
+    let individual = |primary, disabled, one_in| Action::PutIndividuals {
+        primary,
+        secondary: None,
+        disabled,
+        one_in,
+    };
+    admission.apply(&individual(Some(Generation(1)), false, 2));
     assert_eq!(
         admitted(&admission),
         [1],
         "an entry of its own shadows the disabled group"
     );
+    admission.apply(&individual(None, true, 3));
+    assert_eq!(
+        admitted(&admission),
+        [1],
+        "that was for every third device, and this is not one of them"
+    );
+    admission.apply(&individual(None, true, 1));
+    assert_eq!(admitted(&admission), [0; 0]);
+    admission.apply(&Action::DeleteIndividuals { one_in: 2 });
+    admission.apply(&group(None, Some("issuer-2"), false));
+    assert_eq!(admitted(&admission), [2], "the group answers again");
     admission.apply(&Action::DeleteCaCertificate {
         certificate: "root-a".to_owned(),
     });
