@@ -48,14 +48,9 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(async {
         let env = Env::new(Clock::tokio(EPOCH), seed);
-        let lab = Lab::with_readings(
-            env.clone(),
-            LabMode::InMemory,
-            &scenario.hubs,
-            &scenario.settings,
-        )
-        .await
-        .unwrap();
+        let lab = Lab::of_scenario(env.clone(), LabMode::InMemory, &scenario)
+            .await
+            .unwrap();
         let stage = Stage {
             services: lab.services.clone(),
             connector: Arc::clone(&lab.connector),
@@ -134,6 +129,45 @@ fn every_mistake_fails_as_its_file_expects() {
             file.display()
         );
     }
+}
+
+/// J15, R-C12, R-H1 to R-H3: a storm meets the limit, takes as long as arithmetic says, and costs
+/// nobody the service.
+#[test]
+fn a_storm_is_throttled_and_everybody_served() {
+    const FLEET: u32 = 60;
+    const LIMIT: u32 = 20;
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios/storm.toml");
+    let scenario = scenario(&path);
+    assert_eq!(scenario.limits.registrations_per_minute, Some(LIMIT));
+    let report = run_with(scenario, 1, FLEET);
+    assert_met(&report);
+    let registrations = &report.registrations;
+    assert_eq!(registrations.succeeded, u64::from(2 * FLEET));
+    assert!(registrations.throttled >= u64::from(2 * (FLEET - LIMIT)));
+    let by_rule = report.refusals.iter().find(|one| one.rule == "R-H1");
+    assert_eq!(
+        by_rule.map(|one| one.devices),
+        Some(registrations.throttled)
+    );
+    let text = report.text();
+    assert!(text.contains("were throttled (429, R-H1)"), "{text}");
+    let called = report
+        .steps
+        .iter()
+        .find(|step| step.title.contains("a job"));
+    let called = called.unwrap().began_ms;
+    let rolled = report.activity.iter().filter(|bin| bin.at_ms > called);
+    let last = rolled
+        .filter(|bin| bin.registered > 0)
+        .map(|bin| bin.at_ms)
+        .max();
+    let least = i64::from(FLEET - LIMIT) * 60_000 / i64::from(LIMIT);
+    let took = last.unwrap() - called;
+    assert!(
+        took >= least - 1000,
+        "{took} ms is faster than the limit allows"
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use linarite_env::Env;
 use tokio::net::TcpStream;
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
-use crate::readings::Readings;
+use crate::scenario::Scenario;
 
 /// Bytes a pipe in memory holds for each direction before its writer waits.
 const PIPE_BYTES: usize = 16 * 1024;
@@ -49,27 +49,28 @@ impl Lab {
     /// # Errors
     /// If a hub's name is no host name, or a loopback port cannot be bound.
     pub async fn start(env: Env, mode: LabMode, hubs: &[String]) -> anyhow::Result<Self> {
-        Self::with_readings(env, mode, hubs, &Readings::new()).await
+        let config = Config::local(DPS_HOST, hubs).context("the lab's host names")?;
+        Self::with(env, mode, config).await
     }
 
-    /// The same with `readings` of what Azure does not document.
+    /// The same with the hubs of `scenario`, its readings of what Azure does not document, and
+    /// its limits.
     ///
     /// # Errors
-    /// As [`Self::start`], and for a reading that the emulator does not know.
-    pub async fn with_readings(
-        env: Env,
-        mode: LabMode,
-        hubs: &[String],
-        readings: &Readings,
-    ) -> anyhow::Result<Self> {
-        let mut config = Config::local(DPS_HOST, hubs).context("the lab's host names")?;
-        if !readings.is_empty() {
-            let settings = toml::to_string(readings).context("the lab's settings")?;
-            let read = Config::from_toml("settings", &format!("[settings]\n{settings}"))
-                .context("the lab's settings")?;
-            config.settings = read.settings;
-            config.danger_tls_resumption = read.danger_tls_resumption;
-        }
+    /// As [`Self::start`], and for a reading or a limit that the emulator does not know.
+    pub async fn of_scenario(env: Env, mode: LabMode, scenario: &Scenario) -> anyhow::Result<Self> {
+        let mut config = Config::local(DPS_HOST, &scenario.hubs).context("the lab's host names")?;
+        let settings = toml::to_string(&scenario.settings).context("the lab's settings")?;
+        let limits = scenario.limits.configuration();
+        let read = Config::from_toml("settings", &format!("{limits}[settings]\n{settings}"))
+            .context("the lab's settings")?;
+        config.settings = read.settings;
+        config.danger_tls_resumption = read.danger_tls_resumption;
+        config.dps.throttles = read.dps.throttles;
+        Self::with(env, mode, config).await
+    }
+
+    async fn with(env: Env, mode: LabMode, config: Config) -> anyhow::Result<Self> {
         let emulator = Emulator::new(config, env).context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
             LabMode::InMemory => Arc::new(Pipes(emulator.clone())),

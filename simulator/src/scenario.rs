@@ -7,6 +7,7 @@ pub mod admission;
 mod check;
 pub mod duration;
 pub mod intent;
+pub mod limits;
 pub mod pace;
 mod place;
 pub mod plan;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use duration::Span;
 pub use intent::{Breach, Lockout};
+pub use limits::Limits;
 pub use place::ScenarioError;
 
 use crate::firmware::Firmware;
@@ -67,6 +69,8 @@ pub struct Scenario {
     pub real_time: RealTime,
     /// How the emulator reads what Azure does not document, where it is not the usual way.
     pub settings: Readings,
+    /// How often DPS may be asked.
+    pub limits: Limits,
     /// What of these the command line chose.
     pub overrides: Readings,
     /// Readings to compare.

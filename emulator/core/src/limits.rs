@@ -26,6 +26,9 @@ pub const SAS_CLOCK_SKEW_SECONDS: u32 = 300;
 /// Longest wait before a session is cut off, in seconds (R-E6).
 pub const FORCED_CLOSE_DELAY_SECONDS_MAX: u32 = 300;
 
+/// Most that a throttled registration is told to wait longer than needed, in seconds (R-H1). Ours.
+pub const RETRY_AFTER_JITTER_SECONDS_MAX: u32 = 600;
+
 /// Longest certificate name, in characters. R-D1 names no bound; this one is ours.
 pub const CERTIFICATE_NAME_LENGTH_MAX: usize = 64;
 

@@ -51,6 +51,8 @@ pub struct Settings {
     pub forced_close_delay_seconds: u32,
     /// R-G11: how long a hub takes a token past its end, in seconds.
     pub sas_clock_skew_seconds: u32,
+    /// R-H1: up to how many seconds a throttled registration is told to wait longer.
+    pub retry_after_jitter_seconds: u32,
 }
 
 impl Default for Settings {
@@ -68,6 +70,7 @@ impl Default for Settings {
             protect_referenced_ca: false,
             forced_close_delay_seconds: 0,
             sas_clock_skew_seconds: limits::SAS_CLOCK_SKEW_SECONDS,
+            retry_after_jitter_seconds: 0,
         }
     }
 }

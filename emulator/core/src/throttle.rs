@@ -49,6 +49,22 @@ pub struct Throttled {
     pub seconds: u32,
 }
 
+impl Throttled {
+    /// The same, to come back up to `jitter` seconds later; `draw` chooses from 0 to that many.
+    ///
+    /// Source:  behaviour.md R-H1 — without it everybody who is refused in one second is told
+    ///          to come back in one second.
+    #[must_use]
+    pub fn spread(self, jitter: u32, draw: impl FnOnce(u32) -> u32) -> Self {
+        if jitter == 0 {
+            return self;
+        }
+        Self {
+            seconds: self.seconds.saturating_add(draw(jitter).min(jitter)),
+        }
+    }
+}
+
 impl Bucket {
     /// Takes one token at `now_ms`, in Unix milliseconds. A refusal takes nothing.
     ///
@@ -118,6 +134,17 @@ mod tests {
             assert_eq!(bucket.take(limit, now), Err(Throttled { seconds }), "{now}");
         }
         assert_eq!(bucket.take(limit, 10_000), Ok(()));
+    }
+
+    /// R-H1.
+    #[test]
+    fn a_refusal_is_spread_by_what_is_drawn_and_by_no_more() {
+        let told = Throttled { seconds: 3 };
+        let never = |_| panic!("nothing is drawn where nothing is spread");
+        assert_eq!(told.spread(0, never), told);
+        for (drawn, seconds) in [(0, 3), (7, 10), (60, 63), (61, 63)] {
+            assert_eq!(told.spread(60, |_| drawn), Throttled { seconds }, "{drawn}");
+        }
     }
 
     proptest! {

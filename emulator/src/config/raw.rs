@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use linarite_core::dps::allocation::InstanceAllocationPolicy;
 use linarite_core::id::{HubHostName, IdScope};
-use linarite_core::limits::FORCED_CLOSE_DELAY_SECONDS_MAX;
+use linarite_core::limits::{FORCED_CLOSE_DELAY_SECONDS_MAX, RETRY_AFTER_JITTER_SECONDS_MAX};
 use linarite_core::settings::{DisabledPrecedence, HubThumbprints};
 use linarite_core::throttle::RateLimit;
 use rustls::pki_types::CertificateDer;
@@ -91,6 +91,7 @@ struct RawSettings {
     drop_on_expiry: Option<bool>,
     forced_close_delay_seconds: Option<Spanned<u32>>,
     sas_clock_skew_seconds: Option<u32>,
+    retry_after_jitter_seconds: Option<Spanned<u32>>,
     protect_referenced_ca: Option<bool>,
     danger_tls_resumption: Option<bool>,
 }
@@ -344,16 +345,30 @@ fn read_settings(
                 _ => Err("expected presented_both or presented_then_other (I-2)"),
             })?;
     }
-    if let Some(delay) = &raw.forced_close_delay_seconds {
-        let max = FORCED_CLOSE_DELAY_SECONDS_MAX;
-        if *delay.get_ref() > max {
+    let bounded = [
+        (
+            "forced_close_delay_seconds",
+            &raw.forced_close_delay_seconds,
+            (FORCED_CLOSE_DELAY_SECONDS_MAX, "R-E6"),
+            &mut settings.forced_close_delay_seconds,
+        ),
+        (
+            "retry_after_jitter_seconds",
+            &raw.retry_after_jitter_seconds,
+            (RETRY_AFTER_JITTER_SECONDS_MAX, "R-H1"),
+            &mut settings.retry_after_jitter_seconds,
+        ),
+    ];
+    for (name, value, (max, rule), target) in bounded {
+        let Some(seconds) = value else { continue };
+        if *seconds.get_ref() > max {
             let problem = format!(
-                "settings.forced_close_delay_seconds: {} is over {max} (R-E6)",
-                delay.get_ref()
+                "settings.{name}: {} is over {max} ({rule})",
+                seconds.get_ref()
             );
-            return Err(source.error(delay.span().start, problem));
+            return Err(source.error(seconds.span().start, problem));
         }
-        settings.forced_close_delay_seconds = *delay.get_ref();
+        *target = *seconds.get_ref();
     }
     settings.sas_clock_skew_seconds = raw
         .sas_clock_skew_seconds

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
 use super::links::Links;
-use super::throttle::Meter;
+use super::throttle::{Meter, Spread};
 use crate::config::Config;
 use crate::error::ServiceError;
 use crate::limits::{REGISTRATIONS_MAX, TPM_CHALLENGES_MAX};
@@ -97,6 +97,8 @@ struct Inner {
     retry_after_seconds: u32,
     /// What is left of the limit on registrations.
     budget: Meter,
+    /// How far apart those come back who find nothing left.
+    spread: Spread,
     poll_limit: Option<RateLimit>,
     registrations: Registrations,
     challenges: Challenges,
@@ -105,7 +107,9 @@ struct Inner {
 
 impl Register {
     pub(crate) fn new(config: &Config, around: Around) -> Self {
+        let jitter = config.settings.retry_after_jitter_seconds;
         Self(Arc::new(Inner {
+            spread: Spread::new(jitter, &around.env.entropy),
             env: around.env,
             names: around.names,
             book: around.book,
@@ -272,6 +276,7 @@ impl Register {
     fn spend(&self, id: &str, asked: &Asked) -> Result<(), ServiceError> {
         let taken = self.0.budget.take(self.0.env.clock.now_ms());
         taken.map_err(|throttled| {
+            let throttled = self.0.spread.over(throttled);
             let error = ServiceError::throttled("registrations", throttled);
             self.0.env.events.emit(Event::RegistrationRefused {
                 registration_id: id.into(),

@@ -56,6 +56,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "disallow-intermediate",
     "roll-by-job-late-devices",
     "individual-shadows-group",
+    "storm",
     "mistakes/intermediate-removed-early",
     "mistakes/individual-switched-early",
     "mistakes/leaf-roll-changed-cn",
@@ -77,6 +78,8 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/shadowing-entry-forgotten",
     "mistakes/slot-emptied-early",
     "mistakes/two-hubs-policy-forgotten",
+    "mistakes/storm-at-every-boot",
+    "mistakes/storm-on-the-last-day",
 ];
 
 /// Arguments of `linarite run`.
@@ -330,7 +333,7 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
             VIRTUAL_EPOCH
         };
         let env = Env::new(Clock::tokio(epoch), seed);
-        let lab = Lab::with_readings(env.clone(), mode, &scenario.hubs, &scenario.settings)
+        let lab = Lab::of_scenario(env.clone(), mode, &scenario)
             .await
             .context("cannot start the emulator")?;
         let stage = Stage {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Report;
 
 /// Rules by number, each with what it does to a device and what to do about it.
-const RULES: [(&str, &str); 28] = [
+const RULES: [(&str, &str); 29] = [
     (
         "I-14",
         "DPS looks at validity periods; the certificate does not hold at this moment",
@@ -108,6 +108,11 @@ const RULES: [(&str, &str); 28] = [
         "R-G26",
         "the answer to a direct method is lost with the session it came on: the device has to \
          answer before it connects anew",
+    ),
+    (
+        "R-H1",
+        "DPS was asked more often than its limit allows: it tells devices when to come back, and \
+         who has no session meanwhile has no service",
     ),
     (
         "R-G14",

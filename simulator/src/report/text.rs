@@ -59,6 +59,15 @@ impl Report {
                 let _ = writeln!(text, "        and {more} more devices{}", rules(check));
             }
         }
+        if self.registrations.throttled > 0 {
+            let registrations = &self.registrations;
+            let _ = writeln!(
+                text,
+                "\n  {} registrations ended with a hub; {} more were throttled (429, R-H1) and {} \
+                 refused or without answer",
+                registrations.succeeded, registrations.throttled, registrations.failed
+            );
+        }
         let meanings = self.rules_named();
         if !meanings.is_empty() {
             text.push('\n');

@@ -11,7 +11,7 @@ use super::raw::{
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    intent, readings, steps,
+    intent, limits, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -38,6 +38,7 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     let ends_on = ends_on.map(|name| hub(source, name, &hubs)).transpose()?;
     let real_time = real_time(source, &raw.real_time)?;
     let settings = readings::settings(source, &raw.settings)?;
+    let limits = limits::limits(source, &raw.limits)?;
     let matrix = readings::matrix(source, &raw.matrix, &settings)?;
     let authorities = authorities(source, &raw.authority)?;
     let leaves = leaves(source, &raw.leaf, &authorities)?;
@@ -73,6 +74,7 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         ends_on,
         real_time,
         settings,
+        limits,
         overrides: Readings::new(),
         matrix,
         fleet,

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::Reprovision;
 use super::duration::Span;
+use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
 use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
 
@@ -29,6 +30,8 @@ pub(super) struct RawScenario {
     pub(super) real_time: RawRealTime,
     #[serde(default)]
     pub(super) settings: RawSettings,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
     #[serde(default)]
     pub(super) matrix: RawMatrix,
     pub(super) fleet: RawFleet,

@@ -191,6 +191,11 @@ fn problems_name_file_line_and_field() {
             "hubs.routes: expected deviceLifecycleEvents, twinChangeEvents or",
         ),
         (
+            "[settings]\nretry_after_jitter_seconds = 601\n",
+            2,
+            "settings.retry_after_jitter_seconds: 601 is over 600 (R-H1)",
+        ),
+        (
             "[settings]\nforced_close_delay_seconds = 301\n",
             2,
             "settings.forced_close_delay_seconds: 301 is over 300",
