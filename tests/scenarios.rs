@@ -170,6 +170,85 @@ fn a_storm_is_throttled_and_everybody_served() {
     );
 }
 
+/// R-G34: a job's calls to devices that are away fail; the scenario has to announce it.
+#[test]
+fn a_step_that_fails_unannounced_fails_the_verdict() {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios/roll-by-job-late-devices.toml");
+    let whole = fs::read_to_string(path).unwrap();
+    let table = [
+        ("may_fail = \"60%\"", true),
+        ("may_fail = \"1%\"", false),
+        ("", false),
+    ];
+    for (announced, passes) in table {
+        let text = whole.replacen("may_fail = \"60%\"", announced, 1);
+        let report = run(Scenario::parse("late.toml", &text).unwrap(), 1);
+        let failed: Vec<&str> = report.failed().collect();
+        let expected: &[&str] = if passes { &[] } else { &["operator-steps"] };
+        assert_eq!(failed, expected, "{announced}");
+        let job = report.steps.iter().find(|step| step.failed > 0).unwrap();
+        assert_eq!(job.as_announced, passes, "{job:?}");
+        assert_eq!(job.succeeded + job.failed, DEVICES as usize);
+        let check = report
+            .checks
+            .iter()
+            .find(|check| check.name == "operator-steps");
+        assert_eq!(check.unwrap().offences.len(), usize::from(!passes));
+        assert_eq!(report.text().contains("step 5  call method"), !passes);
+    }
+}
+
+/// A step waits until the hubs say that enough devices are so far, over more than one page of
+/// what they know, and no longer than it says.
+#[test]
+fn a_step_waits_for_the_fleet() {
+    const FLEET: u32 = 110;
+    const DAY: i64 = 86_400_000;
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("scenarios/slot-emptied-once-all-rolled.toml");
+    let whole = fs::read_to_string(path).unwrap();
+    let when = "share = \"100%\", registered = 2, within = \"25d\"";
+    let table = [
+        (when, Some(80..81)),
+        (
+            "share = \"100%\", connected = 2, within = \"25d\"",
+            Some(80..81),
+        ),
+        (
+            "share = \"50%\", registered = 2, within = \"25d\"",
+            Some(61..62),
+        ),
+        ("share = \"50%\", connected = 2, within = \"10d\"", None),
+        ("share = \"100%\", registered = 2, within = \"10d\"", None),
+    ];
+    for (condition, days) in table {
+        let text = whole.replacen(when, condition, 1);
+        let scenario = Scenario::parse("waits.toml", &text).unwrap();
+        let report = run_with(scenario, 1, FLEET);
+        let step = report
+            .steps
+            .iter()
+            .find(|step| step.title.contains(", once "));
+        let step = step.unwrap();
+        let failures = step.failures.first().map_or("", String::as_str);
+        match days {
+            Some(days) => {
+                assert!(
+                    days.contains(&(step.began_ms / DAY)),
+                    "{condition}: {step:?}"
+                );
+                assert_eq!((step.succeeded, step.failed), (1, 0), "{condition}");
+            }
+            None => {
+                assert_eq!(step.began_ms / DAY, 71, "{condition}: {step:?}");
+                assert!(failures.starts_with("not carried out: it waits until "));
+                assert!(report.failed().any(|check| check == "operator-steps"));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_seed_settles_the_whole_trace() {
     let path = &files("scenarios")[0];

@@ -16,6 +16,7 @@ mod messages;
 mod retired;
 mod spelling;
 mod state;
+mod steps;
 mod story;
 mod timeline;
 mod trace;
@@ -33,7 +34,7 @@ use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use state::State;
 
 /// The checks by name, each with its letter in the definition of zero downtime.
-pub const CHECKS: [(&str, &str); 8] = [
+pub const CHECKS: [(&str, &str); 9] = [
     ("never-stranded", "a"),
     ("gap-within-budget", "b"),
     ("messages-arrive-once", "c"),
@@ -42,7 +43,12 @@ pub const CHECKS: [(&str, &str); 8] = [
     ("fleet-took-part", ""),
     ("locked-out-refused", "d"),
     ("calls-answered", ""),
+    ("operator-steps", ""),
 ];
+
+/// What of a step failed that was not to, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepFailure(pub String);
 
 /// What a run is measured by. All moments are on the run's clock.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +164,11 @@ impl Ledger {
         outcome: AuditOutcome,
     ) {
         self.lock().audited(device, generation, place, at, outcome);
+    }
+
+    /// Takes note of the operator's next step, which began at `began`.
+    pub fn step_taken(&self, began: UnixMillis, failure: Option<StepFailure>) {
+        self.lock().steps.took(began.0, failure);
     }
 
     /// How the fleet is doing.

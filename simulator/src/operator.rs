@@ -1,8 +1,10 @@
 //! Carries out a scenario's steps the way a person with the portal would: through the public
 //! management, provisioning and hub APIs, and in no other way.
 //!
-//! A step that fails does not stop the run; what became of it stands in its [`StepOutcome`].
+//! A step that fails does not stop the run; what became of it stands in its [`StepOutcome`], and
+//! the checker hears of it.
 
+mod condition;
 mod hubs;
 mod per_device;
 mod saves;
@@ -10,16 +12,16 @@ mod saves;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use linarite_env::Env;
+use linarite_env::{Env, UnixMillis};
 use serde_json::Value;
 
-use crate::checker::Ledger;
+use crate::checker::{Ledger, StepFailure};
 use crate::endpoint::{Connector, Services};
 use crate::firmware::Firmware;
 use crate::fleet::Fleet;
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::{Credential, Pki};
-use crate::scenario::{Action, Scenario, Step, admission::Admission};
+use crate::scenario::{Action, Percent, Scenario, Step, admission::Admission};
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient, ServiceError};
 use per_device::Errand;
 
@@ -41,8 +43,32 @@ pub struct StepOutcome {
     pub succeeded: usize,
     /// Parts that did not.
     pub failed: usize,
+    /// Whether no more failed than the scenario announces.
+    pub as_announced: bool,
     /// The first failures in words.
     pub failures: Vec<String>,
+}
+
+/// What of a step failed that the scenario does not announce. Whether a thief is let in is for
+/// another check to say.
+fn unannounced(step: &Step, progress: &Progress) -> Option<StepFailure> {
+    let (failed, all) = (progress.failed, progress.succeeded + progress.failed);
+    let judged_elsewhere = matches!(step.action, Action::Audit { .. });
+    if judged_elsewhere || step.may_fail.bounds(failed, all) {
+        return None;
+    }
+    let first = progress.failures.first().map_or("", String::as_str);
+    let allowed = match step.may_fail {
+        none if none == Percent::default() => String::new(),
+        share => format!(", {share} may"),
+    };
+    Some(StepFailure(match all {
+        1 => format!("{}: {first}", step.action),
+        _ => format!(
+            "{}: {failed} of {all} failed{allowed}; {first}",
+            step.action
+        ),
+    }))
 }
 
 /// Successes and failures while a step is under way.
@@ -192,33 +218,43 @@ impl Operator {
         if progress.failed == 0 {
             self.believe(&step.action);
         }
+        let failure = unannounced(step, &progress);
+        self.conclude(step, began, progress, failure)
+    }
+
+    /// The outcome of a step that was not carried out, for `reason`.
+    pub fn left_out(&self, step: &Step, reason: String) -> StepOutcome {
+        let mut progress = Progress::default();
+        let failure = StepFailure(format!("{}: {reason}", step.action));
+        progress.add(Err(reason));
+        let now = self.tools.env.clock.now_ms();
+        self.conclude(step, now, progress, Some(failure))
+    }
+
+    /// Tells the checker what became of a step, and gives it for the report.
+    fn conclude(
+        &self,
+        step: &Step,
+        began: UnixMillis,
+        progress: Progress,
+        failure: Option<StepFailure>,
+    ) -> StepOutcome {
+        let as_announced = failure.is_none();
+        self.tools.ledger.step_taken(began, failure);
         let Progress {
             succeeded,
             failed,
             failures,
         } = progress;
         StepOutcome {
-            title: step.action.to_string(),
+            title: step.to_string(),
             due_ms: u64::try_from(step.at.as_millis()).unwrap_or(u64::MAX),
             began_ms: began.0,
-            took_ms: clock.now_ms().since(began),
+            took_ms: self.tools.env.clock.now_ms().since(began),
             succeeded,
             failed,
+            as_announced,
             failures,
-        }
-    }
-
-    /// The outcome of a step whose time came after the end of the run.
-    #[must_use]
-    pub fn missed(&self, step: &Step) -> StepOutcome {
-        StepOutcome {
-            title: step.action.to_string(),
-            due_ms: u64::try_from(step.at.as_millis()).unwrap_or(u64::MAX),
-            began_ms: self.tools.env.clock.now_ms().0,
-            took_ms: 0,
-            succeeded: 0,
-            failed: 1,
-            failures: vec!["the steps before it took until after the end of the run".to_owned()],
         }
     }
 

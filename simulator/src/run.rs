@@ -192,7 +192,14 @@ async fn take_step(
 ) -> StepOutcome {
     sleep_until(start + pace.procedure(step.at)).await;
     if Instant::now() > end {
-        return operator.missed(step);
+        let reason = "the steps before it took until after the end of the run";
+        return operator.left_out(step, reason.to_owned());
+    }
+    if let Some(condition) = &step.when {
+        let until = start + pace.procedure(step.at + condition.within);
+        if let Err(reason) = operator.wait_for(condition, until).await {
+            return operator.left_out(step, reason);
+        }
     }
     operator.carry_out(step, Some(fleet)).await
 }

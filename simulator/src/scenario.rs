@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod check;
+pub mod condition;
 pub mod duration;
 pub mod intent;
 pub mod limits;
@@ -20,6 +21,7 @@ pub mod suggest;
 use std::fmt;
 use std::time::Duration;
 
+pub use condition::{Condition, Percent};
 pub use duration::Span;
 pub use intent::{Breach, Lockout};
 pub use limits::Limits;
@@ -167,8 +169,21 @@ impl LeafKind {
 pub struct Step {
     /// Not before this time from the start of the run.
     pub at: Duration,
+    /// What it waits for, if that is more than the time.
+    pub when: Option<Condition>,
+    /// How much of it may fail.
+    pub may_fail: Percent,
     /// What to do.
     pub action: Action,
+}
+
+impl fmt::Display for Step {
+    /// As the report lists it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.action)?;
+        self.when
+            .map_or(Ok(()), |condition| write!(f, ", once {condition}"))
+    }
 }
 
 /// What an operator can do.

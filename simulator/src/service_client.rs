@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use linarite_env::Clock;
@@ -28,6 +29,8 @@ const ATTEMPTS: u32 = 30;
 const PATIENCE_MAX: Duration = Duration::from_secs(120);
 /// Largest answer that is read, in bytes.
 const BODY_MAX: usize = 4 << 20;
+/// Where a list in pages goes on.
+const CONTINUATION: &str = "x-ms-continuation";
 /// Life of a token, in seconds.
 const TOKEN_SECONDS: i64 = 3600;
 
@@ -142,6 +145,18 @@ impl ServiceClient {
     /// [`ServiceError::Unanswered`] without an answer within 60 s, [`ServiceError::Refused`]
     /// for any other status than success.
     pub async fn send(&self, call: &Call<'_>) -> Result<Value, ServiceError> {
+        self.send_page(call, None).await.map(|(body, _)| body)
+    }
+
+    /// The same for a list in pages: gives what is to be sent as `after` for the next page.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_page(
+        &self,
+        call: &Call<'_>,
+        after: Option<&str>,
+    ) -> Result<(Value, Option<String>), ServiceError> {
         let mut attempt = 1;
         loop {
             let unanswered = |reason: String| ServiceError::Unanswered {
@@ -149,17 +164,22 @@ impl ServiceClient {
                 path: call.path.clone(),
                 reason,
             };
-            let answer = tokio::time::timeout(TIMEOUT, self.exchange(call)).await;
-            let (status, wait, body) = answer
+            let answer = tokio::time::timeout(TIMEOUT, self.exchange(call, after)).await;
+            let (head, body) = answer
                 .map_err(|_| unanswered(format!("no answer within {} s", TIMEOUT.as_secs())))?
                 .map_err(unanswered)?;
+            let text = |name: &str| head.headers.get(name)?.to_str().ok().map(str::to_owned);
+            let status = head.status;
             if status.is_success() {
-                return Ok(serde_json::from_slice(&body).unwrap_or(Value::Null));
+                let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                return Ok((body, text(CONTINUATION)));
             }
             if status != StatusCode::TOO_MANY_REQUESTS || attempt == ATTEMPTS {
                 return Err(refused(call, status, &body));
             }
             attempt += 1;
+            let wait = text(header::RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok());
+            let wait = wait.map(Duration::from_secs);
             tokio::time::sleep(wait.unwrap_or(Duration::from_secs(5)).min(PATIENCE_MAX)).await;
         }
     }
@@ -167,8 +187,9 @@ impl ServiceClient {
     async fn exchange(
         &self,
         call: &Call<'_>,
-    ) -> Result<(StatusCode, Option<Duration>, Bytes), String> {
-        let request = self.request(call)?;
+        after: Option<&str>,
+    ) -> Result<(Parts, Bytes), String> {
+        let request = self.request(call, after)?;
         let mut lease = self
             .connections
             .lease(call.host)
@@ -179,24 +200,19 @@ impl ServiceClient {
             .await
             .map_err(|error| error.to_string())?;
         let (head, body) = answer.into_parts();
-        let wait = head.headers.get(header::RETRY_AFTER).and_then(|value| {
-            value
-                .to_str()
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-                .map(Duration::from_secs)
-        });
         let body = Limited::new(body, BODY_MAX)
             .collect()
             .await
             .map_err(|e| e.to_string())?;
         lease.keep();
-        Ok((head.status, wait, body.to_bytes()))
+        Ok((head, body.to_bytes()))
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<Request<Full<Bytes>>, String> {
+    fn request(
+        &self,
+        call: &Call<'_>,
+        after: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, String> {
         let token = match call.authorization {
             Authorization::Bearer(token) => format!("Bearer {token}"),
             Authorization::Sas(key) => key.token(self.clock.now().plus(TOKEN_SECONDS)),
@@ -210,6 +226,9 @@ impl ServiceClient {
             .header(header::AUTHORIZATION, token);
         if let Some(etag) = call.if_match {
             request = request.header(header::IF_MATCH, etag);
+        }
+        if let Some(after) = after {
+            request = request.header(CONTINUATION, after);
         }
         let body = match &call.body {
             None => Bytes::new(),

@@ -139,6 +139,7 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
         took_part(state),
         locked_out_refused(state),
         calls_answered(state),
+        state.steps.check(8, terms.origin.0),
     ];
     let mut gaps: Vec<i64> = state
         .devices

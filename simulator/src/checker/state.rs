@@ -12,6 +12,7 @@ use super::device::Device;
 use super::entries::{hear, observe, standing};
 use super::retired::{Misuse, Retired};
 use super::spelling::{event_line, observation_line};
+use super::steps::Steps;
 use super::story::Story;
 use super::timeline::Timeline;
 use super::trace::Trace;
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) retired: Retired,
     pub(super) breached: BreachedSessions,
     pub(super) calls: Calls,
+    pub(super) steps: Steps,
     /// The hub that every device must end on.
     pub(super) ends_on: Option<Arc<str>>,
     pub(super) timeline: Timeline,
@@ -75,6 +77,7 @@ impl State {
             retired: Retired::default(),
             breached: BreachedSessions::default(),
             calls: Calls::default(),
+            steps: Steps::default(),
             ends_on: None,
             timeline: Timeline::new(count),
             trace: Trace::new(names.len()),

@@ -57,6 +57,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "roll-by-job-late-devices",
     "individual-shadows-group",
     "storm",
+    "slot-emptied-once-all-rolled",
     "mistakes/intermediate-removed-early",
     "mistakes/individual-switched-early",
     "mistakes/leaf-roll-changed-cn",
@@ -80,6 +81,11 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/two-hubs-policy-forgotten",
     "mistakes/storm-at-every-boot",
     "mistakes/storm-on-the-last-day",
+    "mistakes/late-devices-awaited-in-vain",
+    "mistakes/individual-first-script-again",
+    "mistakes/disallow-group-forgotten",
+    "mistakes/two-hubs-turned-late",
+    "mistakes/two-hubs-policy-default",
 ];
 
 /// Arguments of `linarite run`.

@@ -56,7 +56,12 @@ impl Report {
             }
             let more = check.offenders.saturating_sub(DEVICES_NAMED);
             if more > 0 {
-                let _ = writeln!(text, "        and {more} more devices{}", rules(check));
+                let what = if check.name == "operator-steps" {
+                    "steps"
+                } else {
+                    "devices"
+                };
+                let _ = writeln!(text, "        and {more} more {what}{}", rules(check));
             }
         }
         if self.registrations.throttled > 0 {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Reprovision;
+use super::condition::RawCondition;
 use super::duration::Span;
 use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
@@ -183,6 +184,10 @@ pub(super) struct RawStep {
     #[serde(default)]
     pub(super) at: Option<Spanned<Span>>,
     pub(super) r#do: Spanned<String>,
+    #[serde(default)]
+    pub(super) when: Option<Spanned<RawCondition>>,
+    #[serde(default)]
+    pub(super) may_fail: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) certificate: Option<Spanned<String>>,
     #[serde(default)]

@@ -20,7 +20,7 @@ const TIME: &str = "^-?([0-9]+(ms|w|d|h|m|s))+$";
 /// The list of steps; what belongs to one depends on its kind.
 const STEP: &str = "step[]";
 /// Fields that belong to every step.
-const EVERY_STEP: [&str; 2] = ["at", "do"];
+const EVERY_STEP: [&str; 4] = ["at", "do", "when", "may_fail"];
 
 /// What the table says of a field.
 #[derive(Debug, Default, Deserialize)]

@@ -10,6 +10,7 @@ use super::place::Source;
 use super::raw::{RawSlot, RawStep};
 use super::{
     Action, Authority, Enrollment, FleetShape, GroupStyle, IdentityChange, LeafKind, Step,
+    condition,
 };
 use crate::observation::Generation;
 
@@ -74,7 +75,14 @@ pub(super) fn resolve(
         reader.fields_belong()?;
         let action = reader.action()?;
         reader.fits(&action, moment, &steps)?;
-        steps.push(Step { at: moment, action });
+        let known = |place: &Spanned<u32>, number| reader.known_generation(place, number);
+        let times = (moment, declared.duration);
+        steps.push(Step {
+            at: moment,
+            when: condition::condition(source, entry.when.as_ref(), times, known)?,
+            may_fail: condition::may_fail(source, entry.may_fail.as_ref())?,
+            action,
+        });
         if steps.len() > STEPS_MAX {
             let message = format!("a scenario may have at most {STEPS_MAX} steps");
             return Err(at(source, &entry.r#do, message));
