@@ -95,6 +95,39 @@ async fn a_throttled_registration_over_mqtt_says_so_in_the_topic() {
     assert_eq!(answer.json()["errorCode"], 429_001);
 }
 
+/// R-H1: who is refused in one moment is told to come back in different ones, where that is
+/// asked for; never sooner than there is something left, and a seed settles when.
+#[tokio::test(start_paused = true)]
+async fn refusals_of_one_moment_are_spread() {
+    let told = async || {
+        let lab = Lab::with(|config| {
+            config.dps.throttles.registrations = per_minute(1);
+            config.settings.retry_after_jitter_seconds = 60;
+        });
+        lab.open_fleet().await;
+        let mut told = Vec::new();
+        for number in 0..20 {
+            let id = format!("dev-{number}");
+            let request = device_request("PUT", &id, "/register");
+            let answer = lab.ask(&request, Some(&lab.leaf(&id, 1, 30))).await;
+            if answer.status == 429 {
+                let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+                told.push(seconds);
+            }
+        }
+        told
+    };
+    let (first, again) = (told().await, told().await);
+    assert_eq!(first.len(), 19);
+    assert!(
+        first.iter().all(|seconds| (60..=120).contains(seconds)),
+        "{first:?}"
+    );
+    let different: std::collections::BTreeSet<_> = first.iter().collect();
+    assert!(different.len() > 10, "{first:?}");
+    assert_eq!(first, again);
+}
+
 /// R-H2: each device has polls of its own.
 #[tokio::test(start_paused = true)]
 async fn polls_are_counted_by_device() {
