@@ -62,6 +62,7 @@ mod tls;
 
 mod openssl;
 
+mod model;
 mod procedures;
 mod scenarios;
 mod schema;
