@@ -3,9 +3,12 @@
 mod check;
 mod explore;
 mod matrix;
+mod pool;
 
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use serde::Serialize;
 
 use super::{Exit, fails};
 use crate::lab::{Lab, LabMode};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::readings;
 use crate::report::{Report, junit};
 use crate::run::{Options, Stage, run_scenario};
@@ -109,6 +112,9 @@ pub struct RunArgs {
     /// Look for the fewest devices with which a run that failed fails the same check
     #[arg(long)]
     minimise: bool,
+    /// Runs at a time, each on a core of its own [default: one on each core]
+    #[arg(long, value_name = "N", conflicts_with = "real_time")]
+    jobs: Option<NonZeroUsize>,
     /// Write report.json, report.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -134,7 +140,8 @@ fn setting(text: &str) -> Result<(String, toml::Value), String> {
     readings::parse(text).map_err(with_suggestion)
 }
 
-/// Runs what `args` name, one after the other.
+/// Runs what `args` name, several at a time where there are cores for them, and shows how they
+/// ended in the order in which they are named.
 ///
 /// Gives [`Exit::Unexpected`] if one did not end as expected, [`Exit::Usage`] for a scenario
 /// that cannot be read, [`Exit::Machine`] where a run or its report could not be made.
@@ -147,13 +154,10 @@ pub fn run(args: &RunArgs) -> Exit {
         Ok(scenarios) => scenarios,
         Err(error) => return fails(Exit::Usage, &error),
     };
-    let mut reports = Vec::new();
-    for scenario in scenarios {
-        match one(args, &scenario) {
-            Ok(report) => reports.push(report),
-            Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
-        }
-    }
+    let reports = match all(args, &scenarios) {
+        Ok(reports) => reports,
+        Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
+    };
     if let Some(directory) = &args.report
         && let Err(error) = save(directory, &reports)
     {
@@ -166,35 +170,99 @@ pub fn run(args: &RunArgs) -> Exit {
     conclude(args, &reports)
 }
 
-/// Runs one scenario as `args` want it, and shows what there is to show.
-fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Report> {
+/// Runs all of `scenarios`, and shows what there is to show.
+fn all(args: &RunArgs, scenarios: &[Scenario]) -> anyhow::Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    let mut failed = Ok(());
+    // Whoever runs many seeds of one scenario has the cores for these.
+    let jobs = match args.seeds {
+        Some(_) => NonZeroUsize::MIN,
+        None => jobs(args),
+    };
+    let run = |number: usize| one(args, &scenarios[number]);
+    pool::in_order(jobs, scenarios.len(), run, |ended| {
+        let shown = ended.and_then(|ended| {
+            ended.show(args)?;
+            Ok(ended.report)
+        });
+        match shown {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                failed = Err(error);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    failed.map(|()| reports)
+}
+
+/// How many runs may be under way at a time. Against the wall clock they would disturb each
+/// other.
+fn jobs(args: &RunArgs) -> NonZeroUsize {
+    match args.real_time {
+        true => NonZeroUsize::MIN,
+        false => args.jobs.unwrap_or_else(pool::default_jobs),
+    }
+}
+
+/// What came of one scenario.
+struct Ended {
+    report: Report,
+    /// What is said of it, each as JSON and in words.
+    said: Vec<(serde_json::Value, String)>,
+}
+
+impl Ended {
+    fn say(&mut self, what: &impl Serialize, words: String) -> anyhow::Result<()> {
+        self.said.push((serde_json::to_value(what)?, words));
+        Ok(())
+    }
+
+    #[expect(clippy::print_stdout, reason = "the command's answer")]
+    fn show(&self, args: &RunArgs) -> anyhow::Result<()> {
+        for (json, words) in &self.said {
+            let line = match args.json {
+                true => serde_json::to_string(json)?,
+                false => words.clone(),
+            };
+            progress::above(|| println!("{line}"));
+        }
+        Ok(())
+    }
+}
+
+/// Runs one scenario as `args` want it.
+fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Ended> {
     let readings = matrix::wanted(args, scenario).map_err(anyhow::Error::msg)?;
     if let Some(report) = matrix::compare(args, scenario, &readings)? {
-        say(args, &report, || report.text())?;
-        return Ok(report);
+        return ended(report);
     }
-    let report = match args.seeds {
-        None => {
-            let report = execute(args, scenario.clone(), Quiet::No)?;
-            say(args, &report, || report.text())?;
-            report
-        }
+    let mut run = match args.seeds {
+        None => ended(execute(args, scenario.clone(), Quiet::No)?)?,
         Some(seeds) => {
             let (found, report) = explore::explore(args, scenario, seeds)?;
-            say(args, &found, || found.text())?;
-            if !report.expected.met && !args.json {
-                say(args, &report, || format!("\n{}", report.text()))?;
-            }
-            report
+            let words = match report.expected.met {
+                true => found.text(),
+                false => format!("{}\n\n{}", found.text(), report.text()),
+            };
+            let said = vec![(serde_json::to_value(&found)?, words)];
+            Ended { report, said }
         }
     };
     if args.minimise
-        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &report)?
+        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &run.report)?
     {
-        say(args, &minimum, || minimum.text())?;
-        return Ok(shortest);
+        run.say(&minimum, minimum.text())?;
+        run.report = shortest;
     }
-    Ok(report)
+    Ok(run)
+}
+
+/// A run of which nothing but its report is said.
+fn ended(report: Report) -> anyhow::Result<Ended> {
+    let said = vec![(serde_json::to_value(&report)?, report.text())];
+    Ok(Ended { report, said })
 }
 
 /// All scenarios that `args` name, read and checked before any of them runs.
@@ -345,21 +413,10 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
     }))
 }
 
-/// Prints `what` as a line of JSON, or in words.
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn say(args: &RunArgs, what: &impl Serialize, words: impl Fn() -> String) -> anyhow::Result<()> {
-    if args.json {
-        println!("{}", serde_json::to_string(what)?);
-    } else {
-        println!("{}", words());
-    }
-    Ok(())
-}
-
 /// Tells on standard error how things go between runs.
 #[expect(clippy::print_stderr, reason = "progress")]
 fn tell(line: &str) {
-    eprintln!("{line}");
+    progress::above(|| eprintln!("{line}"));
 }
 
 /// One scenario's reports go into `directory`, those of several each into a folder below it.
@@ -514,6 +571,24 @@ mod tests {
             "{}",
             found.text()
         );
+    }
+
+    #[test]
+    fn a_seed_settles_a_run_however_many_run_beside_it() {
+        let hashes = |jobs: &str| {
+            let words = format!(
+                "individual-switched-early root-expiry leaf-roll-changed-cn --devices 5 --jobs {jobs}"
+            );
+            let words = std::iter::once("run").chain(words.split(' '));
+            let args = Cli::parse_from(words).args;
+            let reports = all(&args, &scenarios(&args).unwrap()).unwrap();
+            let hash = |report: Report| (report.scenario, report.trace_hash);
+            reports.into_iter().map(hash).collect::<Vec<_>>()
+        };
+        let alone = hashes("1");
+        assert_eq!(alone.len(), 3);
+        assert_eq!(alone[0].0, "individual-switched-early");
+        assert_eq!(alone, hashes("3"));
     }
 
     #[test]
