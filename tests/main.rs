@@ -29,6 +29,7 @@ mod api_rules;
 mod api_strict;
 mod api_versions;
 mod hub_management;
+mod hub_throttle;
 mod registry;
 mod registry_bulk;
 
@@ -62,6 +63,7 @@ mod tls;
 
 mod openssl;
 
+mod model;
 mod procedures;
 mod scenarios;
 mod schema;

@@ -7,7 +7,7 @@ use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::c2d::feedback::FeedbackTerms;
 use linarite_core::hub::c2d::queue::Terms;
 use linarite_core::hub::message::MessageSource;
-use linarite_core::hub::tier::Tier;
+use linarite_core::hub::tier::{Metered, Tier};
 use linarite_core::id::{HubHostName, IdError, IdScope};
 use linarite_core::limits::{
     C2D_DELIVERY_COUNT_DEFAULT, C2D_TTL_SECONDS_DEFAULT, DPS_OPERATIONS_PER_MINUTE,
@@ -101,8 +101,36 @@ pub struct HubConfig {
     pub events: EventsConfig,
     /// What becomes of messages for devices.
     pub c2d: C2dConfig,
-    /// The tier whose limits on jobs hold (R-G35); without one there are none but our own.
+    /// The tier whose limits hold (R-G35, R-H4, R-H5); without one there are none but our own.
     pub tier: Option<Tier>,
+    /// How often it may be asked for what: as its tier says, unless something else is said.
+    pub limits: HubLimits,
+    /// Whether what DPS writes counts as registry operations and waits for its turn (R-H6).
+    pub dps_writes_count: bool,
+}
+
+/// How often a hub may be asked for what; anything may be asked for any number of times at first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HubLimits([Option<RateLimit>; Metered::ALL.len()]);
+
+impl HubLimits {
+    /// Those of a tier.
+    #[must_use]
+    pub fn of_tier(tier: Tier) -> Self {
+        Self(Metered::ALL.map(|metered| Some(tier.limit(metered))))
+    }
+
+    /// The limit on one kind, if there is one.
+    #[must_use]
+    pub fn of(&self, metered: Metered) -> Option<RateLimit> {
+        // The kinds are numbered in the order of `ALL`.
+        self.0[metered as usize]
+    }
+
+    /// Sets the limit on one kind, or lifts it.
+    pub fn set(&mut self, metered: Metered, limit: Option<RateLimit>) {
+        self.0[metered as usize] = limit;
+    }
 }
 
 impl HubConfig {
@@ -117,6 +145,8 @@ impl HubConfig {
             events: EventsConfig::default(),
             c2d: C2dConfig::default(),
             tier: None,
+            limits: HubLimits::default(),
+            dps_writes_count: true,
         }
     }
 }

@@ -114,6 +114,15 @@ impl ServiceError {
         }
     }
 
+    /// A hub is asked too often (R-H4).
+    #[must_use]
+    pub fn hub_throttled(what: &str, throttled: Throttled) -> Self {
+        Self {
+            rule: "R-H4",
+            ..Self::throttled(what, throttled)
+        }
+    }
+
     /// A precondition failed at DPS (R-F1, R-F2).
     #[must_use]
     pub fn dps_precondition(failed: &PreconditionFailed) -> Self {

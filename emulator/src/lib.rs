@@ -27,5 +27,5 @@ mod tpm;
 mod wire;
 mod ws;
 
-pub use config::{Config, DpsThrottles};
+pub use config::{Config, DpsThrottles, HubLimits};
 pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};

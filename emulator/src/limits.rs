@@ -205,3 +205,7 @@ pub const THROTTLE_MAX: u32 = 1_000_000_000;
 /// Longest wait for a webhook that may be configured, in seconds: what the load balancer before
 /// Azure Functions allows.
 pub const WEBHOOK_TIMEOUT_SECONDS_MAX: u64 = 230;
+
+/// How long a request waits for its turn at a hub before it is refused (R-H4), milliseconds.
+/// Assumed: Azure only says that there is a queue.
+pub const SHAPING_PATIENCE_MS: u32 = 10_000;

@@ -4,9 +4,10 @@
 //! do worse: on a paused clock it would fire without end and take part in the run's time.
 
 use std::io::{IsTerminal, Write as _};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use linarite_env::{Clock, UnixMillis};
 
 use crate::checker::Glance;
@@ -18,6 +19,14 @@ const LOOK_EVERY: u32 = 64;
 const REDRAW_MS: i64 = 200;
 /// Wall time between two plain lines, in milliseconds.
 const LINE_MS: i64 = 5_000;
+
+/// The live lines of all runs under way, one below the other.
+static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Prints above the live lines, where there are any.
+pub fn above(print: impl FnOnce()) {
+    LINES.suspend(print);
+}
 
 enum Form {
     Silent,
@@ -43,7 +52,7 @@ impl Progress {
     pub fn new(title: &str, devices: u32, days: f64, pace: Pace) -> Self {
         let form = if std::io::stderr().is_terminal() {
             // The whole bar is its message; it is redrawn when there is a new one.
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let bar = LINES.add(ProgressBar::no_length());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
                 bar.set_style(style);
             }
@@ -51,6 +60,16 @@ impl Progress {
         } else {
             Form::Lines
         };
+        Self::in_form(form, title, devices, days, pace)
+    }
+
+    /// Shows nothing.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self::in_form(Form::Silent, "", 0, 0.0, Pace::Virtual)
+    }
+
+    fn in_form(form: Form, title: &str, devices: u32, days: f64, pace: Pace) -> Self {
         let clock = Clock::system();
         let shown = AtomicI64::new(clock.now_ms().0);
         let (title, calls) = (title.to_owned(), AtomicU32::new(0));
@@ -64,14 +83,6 @@ impl Progress {
             shown,
             calls,
         }
-    }
-
-    /// Shows nothing.
-    #[must_use]
-    pub fn silent() -> Self {
-        let mut progress = Self::new("", 0, 0.0, Pace::Virtual);
-        progress.form = Form::Silent;
-        progress
     }
 
     /// Takes an opportunity to show something; asks for a glance only where it is shown.
@@ -105,6 +116,7 @@ impl Progress {
     pub fn finish(&self) {
         if let Form::Live(bar) = &self.form {
             bar.finish_and_clear();
+            LINES.remove(bar);
         }
     }
 

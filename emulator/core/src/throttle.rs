@@ -24,6 +24,15 @@ impl RateLimit {
         }
     }
 
+    /// `count` times in a second.
+    #[must_use]
+    pub fn per_second(count: NonZeroU32) -> Self {
+        Self {
+            count,
+            window_ms: const { NonZeroU32::new(1_000).unwrap() },
+        }
+    }
+
     /// `count` times in ten seconds.
     #[must_use]
     pub fn per_ten_seconds(count: NonZeroU32) -> Self {
@@ -71,20 +80,35 @@ impl Bucket {
     /// Errors:  [`Throttled`].
     /// Source:  behaviour.md R-H1 — the way of counting is assumed.
     pub fn take(&mut self, limit: RateLimit, now_ms: i64) -> Result<(), Throttled> {
+        self.queue(limit, 0, now_ms).map(|_| ())
+    }
+
+    /// Takes one token at `now_ms`, or the next one that comes back and nobody waits for yet.
+    /// Gives the milliseconds until it is there. A refusal takes nothing.
+    ///
+    /// Errors:  [`Throttled`] if that is longer than `patience_ms`: the queue is full.
+    /// Source:  behaviour.md R-H4 — that there is a queue; the way of counting is assumed.
+    pub fn queue(
+        &mut self,
+        limit: RateLimit,
+        patience_ms: u32,
+        now_ms: i64,
+    ) -> Result<u32, Throttled> {
         let count = i128::from(limit.count.get());
         let token = i128::from(limit.window_ms.get());
         let now = i128::from(now_ms) * count;
         let full_at = self.full_at.max(now) + token;
-        let late = full_at - (now + token * count);
-        if late > 0 {
-            let wait_ms = (late + count - 1) / count;
-            let seconds = u32::try_from((wait_ms + 999) / 1000).unwrap_or(u32::MAX);
+        let late = (full_at - (now + token * count)).max(0);
+        let wait_ms = (late + count - 1) / count;
+        let excess_ms = wait_ms - i128::from(patience_ms);
+        if excess_ms > 0 {
+            let seconds = u32::try_from((excess_ms + 999) / 1000).unwrap_or(u32::MAX);
             return Err(Throttled {
                 seconds: seconds.max(1),
             });
         }
         self.full_at = full_at;
-        Ok(())
+        Ok(u32::try_from(wait_ms).unwrap_or(u32::MAX))
     }
 }
 
@@ -145,6 +169,20 @@ mod tests {
         for (drawn, seconds) in [(0, 3), (7, 10), (60, 63), (61, 63)] {
             assert_eq!(told.spread(60, |_| drawn), Throttled { seconds }, "{drawn}");
         }
+    }
+
+    /// R-H4: short bursts pass, then turns come at the limit's pace, and a full queue refuses.
+    #[test]
+    fn a_queue_gives_turns_one_after_the_other_until_it_is_full() {
+        let (limit, mut bucket) = (limit(10, 1_000), Bucket::default());
+        let now = 1_700_000_000_000;
+        let waits: Vec<_> = (0..14).map(|_| bucket.queue(limit, 300, now)).collect();
+        let mut expected = vec![Ok(0); 10];
+        expected.extend([Ok(100), Ok(200), Ok(300), Err(Throttled { seconds: 1 })]);
+        assert_eq!(waits, expected);
+        // A refusal has taken nobody's turn.
+        assert_eq!(bucket.queue(limit, 300, now + 100), Ok(300));
+        assert_eq!(bucket.queue(limit, 300, now + 10_000), Ok(0));
     }
 
     proptest! {

@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue, VARY};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use linarite_core::hub::tier::Metered;
 use linarite_core::id::{DeviceId, ETag, IdentityId, ModuleId};
 
 use super::answer::{Answered, Api, REQUEST_ID, Refusal, header, host};
@@ -30,14 +31,52 @@ use crate::wire::version::ApiVersion;
 
 pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
     Router::new()
-        .merge(registry::routes())
-        .merge(twin::routes())
-        .merge(message::routes())
+        .merge(metered(services, registry::routes(), |_| {
+            Some(Metered::RegistryOperations)
+        }))
+        .merge(metered(
+            services,
+            twin::routes(),
+            |request| match *request.method() {
+                Method::GET => Some(Metered::TwinReads),
+                _ => Some(Metered::TwinUpdates),
+            },
+        ))
+        .merge(metered(services, message::routes(), |request| {
+            (request.method() == Method::POST).then_some(Metered::CloudToDevice)
+        }))
         .merge(device::routes())
-        .merge(method::routes())
-        .merge(query::routes())
-        .merge(job::routes())
+        .merge(metered(services, method::routes(), |_| {
+            Some(Metered::MethodCalls)
+        }))
+        .merge(metered(services, query::routes(), |_| {
+            Some(Metered::Queries)
+        }))
+        .merge(metered(services, job::routes(), |_| {
+            Some(Metered::JobOperations)
+        }))
         .route_layer(from_fn_with_state(Arc::clone(services), mark))
+}
+
+/// R-H4: lets requests wait for their turn among those of their kind, or refuses them.
+fn metered(
+    services: &Arc<Services>,
+    routes: Router<Arc<Services>>,
+    kind: fn(&Request) -> Option<Metered>,
+) -> Router<Arc<Services>> {
+    let services = Arc::clone(services);
+    routes.route_layer(from_fn(move |request: Request, next: Next| {
+        let services = Arc::clone(&services);
+        async move {
+            let hub = services.hub(host(request.headers()));
+            if let (Some(hub), Some(kind)) = (hub, kind(&request))
+                && let Err(error) = hub.turn(kind).await
+            {
+                return Refusal::new(Api::Hub, &services)(error).into_response();
+            }
+            next.run(request).await
+        }
+    }))
 }
 
 /// Asks for the version of the API, and gives every answer what Azure's have (ENDPOINTS 1): an id to ask support about, and the word

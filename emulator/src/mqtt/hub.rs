@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use linarite_core::hub::c2d::queue::PacketSettlement;
 use linarite_core::hub::message::{Origin, Properties};
+use linarite_core::hub::tier::Metered;
 use linarite_core::id::IdentityId;
 use linarite_env::event::{ConnectionId, Reason};
 use rmqtt_codec::types::{Publish, QoS};
@@ -98,6 +99,11 @@ impl HubSession {
                 text,
             ));
         }
+        // MQTT has no word for "later" but this one (R-H5).
+        hub.count(Metered::Connections).map_err(|error| {
+            let text = error.reason().text;
+            refused(ConnectAckReason::ServiceUnavailable, "R-H5", 429_001, text)
+        })?;
         let will = read_will(connect, &id)
             .map_err(|text| refused(ConnectAckReason::NotAuthorized, "R-G19", 400_000, text))?;
         let mailbox = Arc::new(Mailbox::default());
@@ -320,12 +326,18 @@ impl HubSession {
             }
             HubPublish::TwinGet { rid } => {
                 acknowledge(publish, out);
-                let read = self.hub.twin_for_device(&self.id);
+                let read = self
+                    .hub
+                    .count(Metered::TwinReads)
+                    .and_then(|()| self.hub.twin_for_device(&self.id));
                 self.twin_answer(rid, read.map(|document| (200, None, document)), out)
             }
             HubPublish::TwinPatch { rid } => {
                 acknowledge(publish, out);
-                let patched = body::json(&publish.payload)
+                let patched = self
+                    .hub
+                    .count(Metered::TwinUpdates)
+                    .and_then(|()| body::json(&publish.payload))
                     .and_then(|patch| self.hub.patch_reported(&self.id, &patch));
                 self.twin_answer(
                     rid,

@@ -13,6 +13,7 @@ use super::alarm::Alarm;
 use super::feedback::Feedback;
 use super::job::Workshop;
 use super::presence::Watch;
+use super::throttle::Meters;
 use super::voice::Voice;
 use crate::config::{C2dConfig, HubConfig};
 use crate::names::Names;
@@ -40,6 +41,9 @@ pub(crate) struct Hub {
     /// For devices of type `certificateAuthority`, and for nothing else (R-D10).
     pub(super) certificates: CertificateShelf,
     pub(super) workshop: Workshop,
+    pub(crate) meters: Meters,
+    /// R-H6.
+    pub(super) dps_writes_count: bool,
     /// What becomes of messages for devices.
     pub(crate) c2d: C2dConfig,
     pub(super) feedback: Mutex<Feedback>,
@@ -80,6 +84,8 @@ impl Hub {
             devices: Devices::default(),
             certificates: CertificateShelf::default(),
             workshop: Workshop::new(config.tier),
+            meters: Meters::new(&config.limits),
+            dps_writes_count: config.dps_writes_count,
             connected: Notify::new(),
             c2d: config.c2d,
             feedback: Mutex::default(),

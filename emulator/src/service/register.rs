@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use linarite_core::dps::enrollment::Slot;
 use linarite_core::dps::registration::{Assignment, Decision, EnrollmentRef, PastAssignment};
+use linarite_core::hub::tier::Metered;
 use linarite_core::id::{EnrollmentGroupId, HubHostName, IdScope, RegistrationId};
 use linarite_core::settings::Settings;
 use linarite_core::throttle::RateLimit;
@@ -160,7 +161,7 @@ impl Register {
         let begun = self.begun(&judged.id, &operation_id);
         let (service, latency) = (self.clone(), self.0.latency);
         let outside = matches!(judged.decision, Decision::Ask(_));
-        if latency.is_zero() && !outside {
+        if latency.is_zero() && !outside && !self.waits_at_hubs() {
             service.carry_out(judged, &operation_id, &asked);
         } else {
             self.0.tasks.spawn(async move {
@@ -171,6 +172,7 @@ impl Register {
                     () = cancel.cancelled() => return,
                     judged = Box::pin(service.settled(judged, &asked, now)) => judged,
                 };
+                service.wait_at_hub(&judged.decision).await;
                 service.carry_out(judged, &operation_id, &asked);
             });
         }
@@ -340,6 +342,29 @@ impl Register {
             });
             Ok(operation_id)
         })
+    }
+
+    /// R-H6: whether what is written at some hub may have to wait for its turn there.
+    fn waits_at_hubs(&self) -> bool {
+        let waits =
+            |hub: &Arc<Hub>| hub.dps_writes_count && hub.meters.limits(Metered::RegistryOperations);
+        self.0.hubs.iter().any(waits)
+    }
+
+    /// R-H6: writing at a hub takes its turn among the hub's registry operations.
+    async fn wait_at_hub(&self, decision: &Decision) {
+        let Decision::Assign(assignment) = decision else {
+            return;
+        };
+        let hub = self.0.hubs.iter().find(|hub| hub.host == assignment.hub);
+        if let Some(hub) = hub.filter(|hub| hub.dps_writes_count) {
+            let wait = hub.meters.wait_of_dps(self.0.env.clock.now_ms());
+            tokio::select! {
+                biased;
+                () = self.0.cancel.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
     }
 
     fn begun(&self, id: &RegistrationId, operation_id: &str) -> Begun {

@@ -1,10 +1,17 @@
 //! A limit that many share (R-H1).
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fastrand::Rng;
+use linarite_core::hub::tier::Metered;
 use linarite_core::throttle::{Bucket, RateLimit, Throttled};
 use linarite_env::{Entropy, UnixMillis};
+
+use super::hub::Hub;
+use crate::config::HubLimits;
+use crate::error::ServiceError;
+use crate::limits::SHAPING_PATIENCE_MS;
 
 /// A limit, if there is one, and what is left of it.
 pub(crate) struct Meter {
@@ -28,6 +35,81 @@ impl Meter {
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(limit, now.0)
+    }
+
+    fn queue(&self, patience_ms: u32, now: UnixMillis) -> Result<Duration, Throttled> {
+        let Some(limit) = self.limit else {
+            return Ok(Duration::ZERO);
+        };
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait_ms = bucket.queue(limit, patience_ms, now.0)?;
+        Ok(Duration::from_millis(u64::from(wait_ms)))
+    }
+}
+
+/// What a hub counts, each kind with a limit of its own.
+pub(crate) struct Meters([Meter; Metered::ALL.len()]);
+
+impl Meters {
+    pub(crate) fn new(limits: &HubLimits) -> Self {
+        Self(Metered::ALL.map(|metered| Meter::new(limits.of(metered))))
+    }
+
+    fn of(&self, metered: Metered) -> &Meter {
+        // The kinds are numbered in the order of `ALL`.
+        &self.0[metered as usize]
+    }
+
+    /// Whether anything is limited of that kind.
+    pub(crate) fn limits(&self, metered: Metered) -> bool {
+        self.of(metered).limit.is_some()
+    }
+
+    /// Takes one of a kind that cannot wait (R-H5).
+    ///
+    /// # Errors
+    /// If nothing is left.
+    pub(crate) fn take(&self, metered: Metered, now: UnixMillis) -> Result<(), Throttled> {
+        self.of(metered).take(now)
+    }
+
+    /// How long one of that kind has to wait for its turn (R-H4).
+    ///
+    /// # Errors
+    /// If the queue is full.
+    pub(crate) fn shape(&self, metered: Metered, now: UnixMillis) -> Result<Duration, Throttled> {
+        self.of(metered).queue(SHAPING_PATIENCE_MS, now)
+    }
+
+    /// The same for DPS, which waits as long as it takes (R-H6).
+    pub(crate) fn wait_of_dps(&self, now: UnixMillis) -> Duration {
+        let meter = self.of(Metered::RegistryOperations);
+        meter.queue(u32::MAX, now).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Hub {
+    /// Takes one of a kind that cannot wait.
+    ///
+    /// # Errors
+    /// 429001 if nothing is left (R-H4).
+    pub(crate) fn count(&self, metered: Metered) -> Result<(), ServiceError> {
+        let taken = self.meters.take(metered, self.env.clock.now_ms());
+        taken.map_err(|throttled| ServiceError::hub_throttled(metered.name(), throttled))
+    }
+
+    /// Waits for the turn of one of a kind (R-H4).
+    ///
+    /// # Errors
+    /// 429001 if the queue is full.
+    pub(crate) async fn turn(&self, metered: Metered) -> Result<(), ServiceError> {
+        let wait = self.meters.shape(metered, self.env.clock.now_ms());
+        let wait =
+            wait.map_err(|throttled| ServiceError::hub_throttled(metered.name(), throttled))?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
     }
 }
 

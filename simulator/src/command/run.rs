@@ -3,9 +3,12 @@
 mod check;
 mod explore;
 mod matrix;
+mod pool;
 
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use serde::Serialize;
 
 use super::{Exit, fails};
 use crate::lab::{Lab, LabMode};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::readings;
 use crate::report::{Report, junit};
 use crate::run::{Options, Stage, run_scenario};
@@ -118,6 +121,9 @@ pub struct RunArgs {
     /// Look for the fewest devices with which a run that failed fails the same check
     #[arg(long)]
     minimise: bool,
+    /// Runs at a time, each on a core of its own [default: one on each core]
+    #[arg(long, value_name = "N", conflicts_with = "real_time")]
+    jobs: Option<NonZeroUsize>,
     /// Write report.json, report.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -143,7 +149,8 @@ fn setting(text: &str) -> Result<(String, toml::Value), String> {
     readings::parse(text).map_err(with_suggestion)
 }
 
-/// Runs what `args` name, one after the other.
+/// Runs what `args` name, several at a time where there are cores for them, and shows how they
+/// ended in the order in which they are named.
 ///
 /// Gives [`Exit::Unexpected`] if one did not end as expected, [`Exit::Usage`] for a scenario
 /// that cannot be read, [`Exit::Machine`] where a run or its report could not be made.
@@ -156,13 +163,10 @@ pub fn run(args: &RunArgs) -> Exit {
         Ok(scenarios) => scenarios,
         Err(error) => return fails(Exit::Usage, &error),
     };
-    let mut reports = Vec::new();
-    for scenario in scenarios {
-        match one(args, &scenario) {
-            Ok(report) => reports.push(report),
-            Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
-        }
-    }
+    let reports = match all(args, &scenarios) {
+        Ok(reports) => reports,
+        Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
+    };
     if let Some(directory) = &args.report
         && let Err(error) = save(directory, &reports)
     {
@@ -175,35 +179,99 @@ pub fn run(args: &RunArgs) -> Exit {
     conclude(args, &reports)
 }
 
-/// Runs one scenario as `args` want it, and shows what there is to show.
-fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Report> {
+/// Runs all of `scenarios`, and shows what there is to show.
+fn all(args: &RunArgs, scenarios: &[Scenario]) -> anyhow::Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    let mut failed = Ok(());
+    // Whoever runs many seeds of one scenario has the cores for these.
+    let jobs = match args.seeds {
+        Some(_) => NonZeroUsize::MIN,
+        None => jobs(args),
+    };
+    let run = |number: usize| one(args, &scenarios[number]);
+    pool::in_order(jobs, scenarios.len(), run, |ended| {
+        let shown = ended.and_then(|ended| {
+            ended.show(args)?;
+            Ok(ended.report)
+        });
+        match shown {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                failed = Err(error);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    failed.map(|()| reports)
+}
+
+/// How many runs may be under way at a time. Against the wall clock they would disturb each
+/// other.
+fn jobs(args: &RunArgs) -> NonZeroUsize {
+    match args.real_time {
+        true => NonZeroUsize::MIN,
+        false => args.jobs.unwrap_or_else(pool::default_jobs),
+    }
+}
+
+/// What came of one scenario.
+struct Ended {
+    report: Report,
+    /// What is said of it, each as JSON and in words.
+    said: Vec<(serde_json::Value, String)>,
+}
+
+impl Ended {
+    fn say(&mut self, what: &impl Serialize, words: String) -> anyhow::Result<()> {
+        self.said.push((serde_json::to_value(what)?, words));
+        Ok(())
+    }
+
+    #[expect(clippy::print_stdout, reason = "the command's answer")]
+    fn show(&self, args: &RunArgs) -> anyhow::Result<()> {
+        for (json, words) in &self.said {
+            let line = match args.json {
+                true => serde_json::to_string(json)?,
+                false => words.clone(),
+            };
+            progress::above(|| println!("{line}"));
+        }
+        Ok(())
+    }
+}
+
+/// Runs one scenario as `args` want it.
+fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Ended> {
     let readings = matrix::wanted(args, scenario).map_err(anyhow::Error::msg)?;
     if let Some(report) = matrix::compare(args, scenario, &readings)? {
-        say(args, &report, || report.text())?;
-        return Ok(report);
+        return ended(report);
     }
-    let report = match args.seeds {
-        None => {
-            let report = execute(args, scenario.clone(), Quiet::No)?;
-            say(args, &report, || report.text())?;
-            report
-        }
+    let mut run = match args.seeds {
+        None => ended(execute(args, scenario.clone(), Quiet::No)?)?,
         Some(seeds) => {
             let (found, report) = explore::explore(args, scenario, seeds)?;
-            say(args, &found, || found.text())?;
-            if !report.expected.met && !args.json {
-                say(args, &report, || format!("\n{}", report.text()))?;
-            }
-            report
+            let words = match report.expected.met {
+                true => found.text(),
+                false => format!("{}\n\n{}", found.text(), report.text()),
+            };
+            let said = vec![(serde_json::to_value(&found)?, words)];
+            Ended { report, said }
         }
     };
     if args.minimise
-        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &report)?
+        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &run.report)?
     {
-        say(args, &minimum, || minimum.text())?;
-        return Ok(shortest);
+        run.say(&minimum, minimum.text())?;
+        run.report = shortest;
     }
-    Ok(report)
+    Ok(run)
+}
+
+/// A run of which nothing but its report is said.
+fn ended(report: Report) -> anyhow::Result<Ended> {
+    let said = vec![(serde_json::to_value(&report)?, report.text())];
+    Ok(Ended { report, said })
 }
 
 /// All scenarios that `args` name, read and checked before any of them runs.
@@ -354,21 +422,10 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
     }))
 }
 
-/// Prints `what` as a line of JSON, or in words.
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn say(args: &RunArgs, what: &impl Serialize, words: impl Fn() -> String) -> anyhow::Result<()> {
-    if args.json {
-        println!("{}", serde_json::to_string(what)?);
-    } else {
-        println!("{}", words());
-    }
-    Ok(())
-}
-
 /// Tells on standard error how things go between runs.
 #[expect(clippy::print_stderr, reason = "progress")]
 fn tell(line: &str) {
-    eprintln!("{line}");
+    progress::above(|| eprintln!("{line}"));
 }
 
 /// One scenario's reports go into `directory`, those of several each into a folder below it.
@@ -399,173 +456,4 @@ fn conclude(args: &RunArgs, reports: &[Report]) -> Exit {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-    use crate::report::Verdict;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: RunArgs,
-    }
-
-    /// The arguments `words` and the one scenario that they name.
-    fn asked(words: &str) -> (RunArgs, Scenario) {
-        let words = std::iter::once("run").chain(words.split(' '));
-        let args = Cli::parse_from(words).args;
-        let scenario = scenarios(&args).unwrap().remove(0);
-        (args, scenario)
-    }
-
-    /// I-14.
-    #[test]
-    fn a_verdict_that_hangs_on_a_guess_says_on_which() {
-        let words = "leaf-roll-same-issuer --devices 3 --matrix check_validity,strict_ids";
-        let (args, scenario) = asked(words);
-        let readings = matrix::wanted(&args, &scenario).unwrap();
-        assert_eq!(readings.len(), 4);
-        let report = matrix::compare(&args, &scenario, &readings)
-            .unwrap()
-            .unwrap();
-        assert!(report.expected.met && !report.met());
-        let headline = report.headline();
-        assert!(
-            headline.starts_with("PASS, but not under every reading"),
-            "{headline}"
-        );
-        let comparison = report.comparison.as_ref().unwrap();
-        let on: Vec<&str> = comparison
-            .depends_on
-            .iter()
-            .map(|one| one.setting.as_str())
-            .collect();
-        assert_eq!(on, ["check_validity"]);
-        let text = report.text();
-        let sentence = "depends on check_validity (I-14";
-        assert!(
-            text.contains(sentence) && text.contains("FAIL  check_validity=false"),
-            "{text}"
-        );
-        assert!(report.html().unwrap().contains(sentence));
-        assert!(
-            junit([&report])
-                .unwrap()
-                .contains("reading: check_validity=false")
-        );
-        let replayed = &comparison.outcomes[3].replay;
-        assert!(
-            replayed.contains("--set check_validity=false"),
-            "{replayed}"
-        );
-    }
-
-    #[test]
-    fn a_setting_that_is_misspelt_is_answered_with_the_one_that_was_meant() {
-        let message = setting("chek_validity=false").unwrap_err();
-        assert!(
-            message.ends_with("did you mean `check_validity`?"),
-            "{message}"
-        );
-        let args = Cli::parse_from(["run", "--matrix", "strict_id"]).args;
-        let message = scenarios(&args).unwrap_err();
-        assert!(message.ends_with("did you mean `strict_ids`?"), "{message}");
-    }
-
-    #[test]
-    fn one_reading_is_chosen_by_name_and_shown() {
-        let (args, scenario) =
-            asked("leaf-roll-same-issuer --devices 2 --set check_validity=false");
-        assert!(matrix::wanted(&args, &scenario).unwrap().is_empty());
-        let report = execute(&args, scenario, Quiet::Yes).unwrap();
-        assert_eq!(report.verdict, Verdict::Fail, "expired leaves are accepted");
-        assert_eq!(report.settings[0].name, "check_validity");
-        assert!(
-            report.replay.ends_with("--set check_validity=false"),
-            "{}",
-            report.replay
-        );
-        assert!(
-            report
-                .text()
-                .contains("check_validity is false and not true (I-14")
-        );
-    }
-
-    #[test]
-    fn seeds_are_tried_until_one_ends_otherwise_than_expected() {
-        let (args, scenario) = asked("individual-switched-early --devices 4 --seed 7 --seeds 3");
-        let (found, report) = explore::explore(&args, &scenario, 2).unwrap();
-        let json = serde_json::to_value(&found).unwrap();
-        assert_eq!(
-            (&json["tried"], &json["as_expected"]),
-            (&2.into(), &2.into())
-        );
-        assert!(json["stopped"].is_null() && report.seed == 8, "{json}");
-        assert!(
-            found.text().contains("seeds 7 to 8, all 2"),
-            "{}",
-            found.text()
-        );
-
-        let (args, mut scenario) = asked("individual-switched-early --devices 4 --seed 7");
-        scenario.expect = Expectation::Pass;
-        let (found, report) = explore::explore(&args, &scenario, 3).unwrap();
-        let json = serde_json::to_value(&found).unwrap();
-        assert_eq!(
-            (&json["tried"], &json["as_expected"]),
-            (&1.into(), &0.into())
-        );
-        assert_eq!(json["stopped"]["replay"], report.replay.as_str());
-        assert!(
-            found.text().contains("--seed 7 --devices 4"),
-            "{}",
-            found.text()
-        );
-    }
-
-    #[test]
-    fn a_failing_run_is_shortened_and_a_passing_one_is_not() {
-        let (args, scenario) = asked("individual-switched-early --devices 6 --minimise");
-        let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
-        let (minimum, shortest) = explore::minimise(&args, &scenario, &report)
-            .unwrap()
-            .unwrap();
-        let json = serde_json::to_value(&minimum).unwrap();
-        assert_eq!(
-            (&json["check"], &json["devices"]),
-            (&"never-stranded".into(), &1.into())
-        );
-        assert!(minimum.text().contains("--devices 1"), "{}", minimum.text());
-        assert_eq!((shortest.devices, shortest.verdict), (1, Verdict::Fail));
-
-        let (args, scenario) = asked("individual-expiry --devices 2 --minimise");
-        let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
-        assert!(
-            explore::minimise(&args, &scenario, &report)
-                .unwrap()
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn every_built_in_scenario_is_whole() {
-        for (name, text) in EMBEDDED {
-            let scenario = Scenario::parse(name, text).unwrap_or_else(|error| panic!("{error}"));
-            assert!(
-                name.ends_with(&scenario.name),
-                "{name} calls itself {}",
-                scenario.name
-            );
-            let twin = name.starts_with("mistakes/");
-            assert_eq!(scenario.expect != Expectation::Pass, twin, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_is_nothing_is_answered_with_the_built_in_ones() {
-        let message = sources("intermediate-expire").unwrap_err();
-        assert!(message.contains("intermediate-expiry"), "{message}");
-    }
-}
+mod tests;

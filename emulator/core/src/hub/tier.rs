@@ -1,8 +1,11 @@
-//! The edition and size of a hub: what it allows of jobs (behaviour.md H.2).
+//! The edition and size of a hub: what it allows of jobs, and how often it may be asked for what
+//! (behaviour.md H.2).
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use crate::limits::{HUB_UNITS_MAX, HUB_UNITS_MIN};
+use crate::throttle::RateLimit;
 
 /// An edition in which jobs exist; the basic ones have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,72 @@ pub enum Edition {
 pub struct Tier {
     edition: Edition,
     units: u32,
+}
+
+/// What a hub counts, each kind by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metered {
+    /// Creating, reading, changing and deleting identities.
+    RegistryOperations,
+    /// Connections that devices open.
+    Connections,
+    /// Queries for twins.
+    Queries,
+    /// Messages sent to devices.
+    CloudToDevice,
+    /// Calls of direct methods, each counted as one of 4 KB.
+    MethodCalls,
+    /// Reading twins, by devices and back ends.
+    TwinReads,
+    /// Changing twins, by devices and back ends.
+    TwinUpdates,
+    /// Creating, reading, listing and cancelling jobs.
+    JobOperations,
+}
+
+impl Metered {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::RegistryOperations,
+        Self::Connections,
+        Self::Queries,
+        Self::CloudToDevice,
+        Self::MethodCalls,
+        Self::TwinReads,
+        Self::TwinUpdates,
+        Self::JobOperations,
+    ];
+
+    /// What they are called where somebody is told of too many.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RegistryOperations => "registry operations",
+            Self::Connections => "new connections",
+            Self::Queries => "queries",
+            Self::CloudToDevice => "messages to devices",
+            Self::MethodCalls => "method calls",
+            Self::TwinReads => "twin reads",
+            Self::TwinUpdates => "twin updates",
+            Self::JobOperations => "job operations",
+        }
+    }
+
+    /// So many of them in the time that Azure's table gives its figure for.
+    ///
+    /// Source: behaviour.md H.2 — documented.
+    #[must_use]
+    pub fn at_most(self, count: NonZeroU32) -> RateLimit {
+        match self {
+            Self::RegistryOperations
+            | Self::Queries
+            | Self::CloudToDevice
+            | Self::JobOperations => RateLimit::per_minute(count),
+            Self::Connections | Self::MethodCalls | Self::TwinReads | Self::TwinUpdates => {
+                RateLimit::per_second(count)
+            }
+        }
+    }
 }
 
 /// What is no tier.
@@ -105,6 +174,34 @@ impl Tier {
     }
 }
 
+impl Tier {
+    /// How often a hub of this tier may be asked for that.
+    ///
+    /// Source: behaviour.md H.2 — documented; a method call is taken for one meter of 4 KB.
+    #[must_use]
+    pub fn limit(self, metered: Metered) -> RateLimit {
+        let units = self.units;
+        // By edition: F1 and S1, S2, S3.
+        let by_edition = |small, medium, large| match self.edition {
+            Edition::F1 | Edition::S1 => small,
+            Edition::S2 => medium,
+            Edition::S3 => large,
+        };
+        let count = match metered {
+            Metered::RegistryOperations | Metered::CloudToDevice | Metered::JobOperations => {
+                by_edition(100 * units, 100 * units, 5_000 * units)
+            }
+            Metered::Connections => by_edition((12 * units).max(100), 120 * units, 6_000 * units),
+            Metered::Queries => by_edition(20 * units, 20 * units, 1_000 * units),
+            // 160 KB, 480 KB and 24 MB a second and unit, by meters of 4 KB.
+            Metered::MethodCalls => by_edition(40 * units, 120 * units, 6_144 * units),
+            Metered::TwinReads => by_edition(100, (10 * units).max(100), 500 * units),
+            Metered::TwinUpdates => by_edition(50, (5 * units).max(50), 250 * units),
+        };
+        metered.at_most(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} with {} units", self.edition.name(), self.units)
@@ -137,6 +234,41 @@ mod tests {
             let tier = Edition::parse(edition).and_then(|edition| Tier::new(edition, units));
             let found = tier.map(|tier| (tier.active_jobs(), tier.job_devices_per_second()));
             assert_eq!(found.ok(), limits, "{edition} {units}");
+        }
+    }
+
+    /// H.2.
+    #[test]
+    fn throttles_are_those_of_azures_table() {
+        let count = |edition, units, metered| {
+            let limit = Tier::new(edition, units).unwrap().limit(metered);
+            (limit.count.get(), limit.window_ms.get() / 1000)
+        };
+        // edition, units, what, how many, within how many seconds
+        let table = [
+            (Edition::S1, 1, Metered::RegistryOperations, 100, 60),
+            (Edition::S2, 3, Metered::RegistryOperations, 300, 60),
+            (Edition::S3, 2, Metered::RegistryOperations, 10_000, 60),
+            (Edition::F1, 1, Metered::Connections, 100, 1),
+            (Edition::S1, 8, Metered::Connections, 100, 1),
+            (Edition::S1, 9, Metered::Connections, 108, 1),
+            (Edition::S2, 1, Metered::Connections, 120, 1),
+            (Edition::S3, 1, Metered::Connections, 6_000, 1),
+            (Edition::S1, 2, Metered::Queries, 40, 60),
+            (Edition::S3, 1, Metered::Queries, 1_000, 60),
+            (Edition::S1, 1, Metered::CloudToDevice, 100, 60),
+            (Edition::S1, 1, Metered::MethodCalls, 40, 1),
+            (Edition::S2, 1, Metered::MethodCalls, 120, 1),
+            (Edition::S3, 1, Metered::MethodCalls, 6_144, 1),
+            (Edition::S1, 200, Metered::TwinReads, 100, 1),
+            (Edition::S2, 11, Metered::TwinReads, 110, 1),
+            (Edition::S3, 1, Metered::TwinUpdates, 250, 1),
+            (Edition::S2, 1, Metered::TwinUpdates, 50, 1),
+            (Edition::S3, 1, Metered::JobOperations, 5_000, 60),
+        ];
+        for (edition, units, metered, number, seconds) in table {
+            let found = count(edition, units, metered);
+            assert_eq!(found, (number, seconds), "{edition:?} {units} {metered:?}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The hubs of the configuration file.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use linarite_core::dps::allocation::HubWeight;
 use linarite_core::hub::message::MessageSource;
-use linarite_core::hub::tier::{Edition, Tier};
+use linarite_core::hub::tier::{Edition, Metered, Tier};
 use linarite_core::id::HubHostName;
 use linarite_core::limits::{
     C2D_DELIVERY_COUNT_MAX, C2D_TTL_SECONDS_MAX, C2D_TTL_SECONDS_MIN, EVENT_RETENTION_DAYS_MAX,
@@ -14,8 +15,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ConfigError, Source};
-use crate::config::{C2dConfig, EventsConfig, HubConfig};
-use crate::limits::PARTITION_BYTES_MIN;
+use crate::config::{C2dConfig, EventsConfig, HubConfig, HubLimits};
+use crate::limits::{PARTITION_BYTES_MIN, THROTTLE_MAX};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,9 +31,25 @@ pub(super) struct RawHub {
     routes: Option<Vec<Spanned<String>>>,
     tier: Option<Spanned<String>>,
     units: Option<Spanned<u32>>,
+    limits: Option<RawLimits>,
+    dps_writes_count: Option<bool>,
     c2d_ttl_seconds: Option<Spanned<u32>>,
     c2d_max_delivery_count: Option<Spanned<u32>>,
     feedback_ttl_seconds: Option<Spanned<u32>>,
+}
+
+/// Limits in place of the tier's; 0 for none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    registry_operations_per_minute: Option<Spanned<u32>>,
+    connections_per_second: Option<Spanned<u32>>,
+    queries_per_minute: Option<Spanned<u32>>,
+    c2d_sends_per_minute: Option<Spanned<u32>>,
+    method_calls_per_second: Option<Spanned<u32>>,
+    twin_reads_per_second: Option<Spanned<u32>>,
+    twin_updates_per_second: Option<Spanned<u32>>,
+    job_operations_per_minute: Option<Spanned<u32>>,
 }
 
 /// The hubs of a file, in their order.
@@ -67,6 +84,8 @@ pub(super) fn read_hubs(
         config.events = read_events(source, hub)?;
         config.c2d = read_c2d(source, hub)?;
         config.tier = read_tier(source, hub)?;
+        config.limits = read_limits(source, hub, config.tier)?;
+        config.dps_writes_count = hub.dps_writes_count.unwrap_or(true);
         read.push(config);
     }
     Ok(read)
@@ -139,6 +158,41 @@ fn read_tier(source: &Source<'_>, hub: &RawHub) -> Result<Option<Tier>, ConfigEr
     tier.map_err(|error| source.error(at.unwrap_or_default(), format!("hubs.units: {error}")))
 }
 
+/// The tier's limits, and in their place those that the file names.
+fn read_limits(
+    source: &Source<'_>,
+    hub: &RawHub,
+    tier: Option<Tier>,
+) -> Result<HubLimits, ConfigError> {
+    let mut limits = tier.map_or_else(HubLimits::default, HubLimits::of_tier);
+    let Some(raw) = &hub.limits else {
+        return Ok(limits);
+    };
+    let named = [
+        (
+            &raw.registry_operations_per_minute,
+            Metered::RegistryOperations,
+        ),
+        (&raw.connections_per_second, Metered::Connections),
+        (&raw.queries_per_minute, Metered::Queries),
+        (&raw.c2d_sends_per_minute, Metered::CloudToDevice),
+        (&raw.method_calls_per_second, Metered::MethodCalls),
+        (&raw.twin_reads_per_second, Metered::TwinReads),
+        (&raw.twin_updates_per_second, Metered::TwinUpdates),
+        (&raw.job_operations_per_minute, Metered::JobOperations),
+    ];
+    for (count, metered) in named {
+        if let Some(count) = count {
+            let count = source.within("hubs.limits", count, 0..=THROTTLE_MAX)?;
+            limits.set(
+                metered,
+                NonZeroU32::new(count).map(|count| metered.at_most(count)),
+            );
+        }
+    }
+    Ok(limits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::read;
@@ -157,6 +211,41 @@ mod tests {
             routes: vec![MessageSource::TwinChange],
         };
         assert_eq!(config.hubs[0].events, expected);
+    }
+
+    /// R-H4, R-H5, R-H6.
+    #[test]
+    fn limits_are_the_tiers_or_ones_own() {
+        let hub = |lines: &str| {
+            let text = format!("[[hubs]]\nhost = \"a.test\"\n{lines}");
+            read("linarite.toml", &text).map(|config| config.hubs[0].clone())
+        };
+        let none = hub("").unwrap();
+        assert_eq!(
+            (none.limits, none.dps_writes_count),
+            (HubLimits::default(), true)
+        );
+        let tier = hub("tier = \"S2\"\nunits = 3\ndps_writes_count = false\n").unwrap();
+        assert!(!tier.dps_writes_count);
+        let connections = |hub: &HubConfig| {
+            let limit = hub.limits.of(Metered::Connections);
+            limit.map(|limit| (limit.count.get(), limit.window_ms.get()))
+        };
+        assert_eq!(connections(&tier), Some((360, 1_000)));
+        let own =
+            hub("tier = \"S1\"\nlimits = { connections_per_second = 7, queries_per_minute = 0 }\n");
+        let own = own.unwrap();
+        assert_eq!(connections(&own), Some((7, 1_000)));
+        assert_eq!(own.limits.of(Metered::Queries), None);
+        let registry = own.limits.of(Metered::RegistryOperations).unwrap();
+        assert_eq!(
+            (registry.count.get(), registry.window_ms.get()),
+            (100, 60_000)
+        );
+        let unknown = hub("limits = { connections = 7 }\n")
+            .unwrap_err()
+            .to_string();
+        assert!(unknown.contains("connections_per_second"), "{unknown}");
     }
 
     /// R-G27, R-G30.

@@ -1,9 +1,12 @@
 //! `linarite run --seeds` and `--minimise`: looks for a seed with which a scenario ends otherwise
 //! than it should, and for the fewest devices with which it still fails.
 
+use std::ops::ControlFlow;
+
+use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Quiet, RunArgs, execute, tell};
+use super::{Quiet, RunArgs, execute, jobs, pool, tell};
 use crate::report::{Report, Verdict};
 use crate::scenario::Scenario;
 
@@ -28,6 +31,31 @@ struct Stop {
 }
 
 impl Exploration {
+    /// Takes note of one seed's end, and breaks off where it is not the expected one.
+    fn note(&mut self, report: &Report) -> ControlFlow<()> {
+        self.tried += 1;
+        let met = report.expected.met;
+        tell(&format!(
+            "seed {} ({} of {}): {}{}",
+            report.seed,
+            self.tried,
+            self.seeds,
+            report.verdict.word(),
+            if met { ", as expected" } else { "" },
+        ));
+        if met {
+            self.as_expected += 1;
+            return ControlFlow::Continue(());
+        }
+        self.stopped = Some(Stop {
+            seed: report.seed,
+            verdict: report.verdict,
+            difference: report.expected.difference.clone(),
+            replay: report.replay.clone(),
+        });
+        ControlFlow::Break(())
+    }
+
     /// For the terminal.
     pub(super) fn text(&self) -> String {
         match &self.stopped {
@@ -50,8 +78,8 @@ impl Exploration {
     }
 }
 
-/// Runs `scenario` with one seed after the other until one ends otherwise than expected. Gives
-/// the last report too.
+/// Runs `scenario` with seed after seed, several at a time, until one ends otherwise than
+/// expected: the lowest one that does, however many work. Gives its report too, or the last.
 pub(super) fn explore(
     args: &RunArgs,
     scenario: &Scenario,
@@ -65,36 +93,22 @@ pub(super) fn explore(
         as_expected: 0,
         stopped: None,
     };
-    loop {
+    let run = |number: usize| {
         let mut next = scenario.clone();
-        next.seed = scenario.seed.wrapping_add(u64::from(found.tried));
-        let report = execute(args, next, Quiet::Yes)?;
-        found.tried += 1;
-        tell(&format!(
-            "seed {} ({} of {seeds}): {}{}",
-            report.seed,
-            found.tried,
-            report.verdict.word(),
-            if report.expected.met {
-                ", as expected"
-            } else {
-                ""
-            },
-        ));
-        if !report.expected.met {
-            found.stopped = Some(Stop {
-                seed: report.seed,
-                verdict: report.verdict,
-                difference: report.expected.difference.clone(),
-                replay: report.replay.clone(),
-            });
-            return Ok((found, report));
-        }
-        found.as_expected += 1;
-        if found.tried >= seeds {
-            return Ok((found, report));
-        }
-    }
+        next.seed = scenario.seed.wrapping_add(number as u64);
+        execute(args, next, Quiet::Yes)
+    };
+    let mut last = None;
+    pool::in_order(jobs(args), seeds as usize, run, |ended| {
+        let goes_on = match &ended {
+            Ok(report) => found.note(report),
+            Err(_) => ControlFlow::Break(()),
+        };
+        last = Some(ended);
+        goes_on
+    });
+    let last = last.context("no seed was asked for")??;
+    Ok((found, last))
 }
 
 /// The fewest devices with which a run was seen to fail.
