@@ -98,6 +98,10 @@ impl HubSession {
                 text,
             ));
         }
+        hub.is_up().map_err(|error| Refused {
+            connack: ConnectAckReason::ServiceUnavailable,
+            reason: error.reason(),
+        })?;
         let will = read_will(connect, &id)
             .map_err(|text| refused(ConnectAckReason::NotAuthorized, "R-G19", 400_000, text))?;
         let mailbox = Arc::new(Mailbox::default());

@@ -1,5 +1,6 @@
 //! One IoT Hub: what its services share.
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, Weak};
 
 use linarite_core::id::{ETag, HubHostName};
@@ -50,6 +51,8 @@ pub(crate) struct Hub {
     pub(super) this: Weak<Self>,
     /// Woken whenever a session opens or subscribes, for method calls that wait for one.
     pub(super) connected: Notify,
+    /// Until when devices are refused, Unix milliseconds.
+    pub(super) down_until: AtomicI64,
     name: Arc<str>,
     /// Its etag in the management API, which cannot change it.
     pub(crate) resource_etag: ETag,
@@ -81,6 +84,7 @@ impl Hub {
             certificates: CertificateShelf::default(),
             workshop: Workshop::new(config.tier),
             connected: Notify::new(),
+            down_until: AtomicI64::new(i64::MIN),
             c2d: config.c2d,
             feedback: Mutex::default(),
             feedback_arrived: Notify::new(),

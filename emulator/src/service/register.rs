@@ -27,6 +27,7 @@ use super::links::Links;
 use super::throttle::Meter;
 use crate::config::Config;
 use crate::error::ServiceError;
+use crate::fault::DpsFaults;
 use crate::limits::{REGISTRATIONS_MAX, TPM_CHALLENGES_MAX};
 use crate::names::Names;
 use crate::outgoing::Poster;
@@ -70,6 +71,7 @@ pub(crate) enum OperationState {
 /// What registrations need of the services around them.
 pub(crate) struct Around {
     pub(crate) env: Env,
+    pub(crate) faults: Arc<DpsFaults>,
     pub(crate) names: Arc<Names>,
     pub(crate) book: Arc<Book>,
     pub(crate) hubs: Arc<[Arc<Hub>]>,
@@ -85,6 +87,7 @@ pub(crate) struct Register(Arc<Inner>);
 
 struct Inner {
     env: Env,
+    faults: Arc<DpsFaults>,
     names: Arc<Names>,
     book: Arc<Book>,
     hubs: Arc<[Arc<Hub>]>,
@@ -107,6 +110,7 @@ impl Register {
     pub(crate) fn new(config: &Config, around: Around) -> Self {
         Self(Arc::new(Inner {
             env: around.env,
+            faults: around.faults,
             names: around.names,
             book: around.book,
             hubs: around.hubs,
@@ -184,6 +188,7 @@ impl Register {
         operation_id: &str,
         asked: &Asked,
     ) -> Result<OperationState, ServiceError> {
+        self.0.faults.meet(id)?;
         let id = parse_id(id)?;
         let operation = self
             .0
@@ -270,9 +275,12 @@ impl Register {
     /// R-H1, R-H2, R-B9: registrations and look-ups of all devices have one budget. It is asked
     /// first, so that who is refused anyway uses it up as well.
     fn spend(&self, id: &str, asked: &Asked) -> Result<(), ServiceError> {
-        let taken = self.0.budget.take(self.0.env.clock.now_ms());
-        taken.map_err(|throttled| {
-            let error = ServiceError::throttled("registrations", throttled);
+        let met = self.0.faults.meet(id);
+        let taken = met.and_then(|()| {
+            let taken = self.0.budget.take(self.0.env.clock.now_ms());
+            taken.map_err(|throttled| ServiceError::throttled("registrations", throttled))
+        });
+        taken.map_err(|error| {
             self.0.env.events.emit(Event::RegistrationRefused {
                 registration_id: id.into(),
                 presented: asked.fingerprint(),
