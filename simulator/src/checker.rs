@@ -13,6 +13,7 @@ mod entries;
 mod judge;
 mod lockout;
 mod messages;
+mod recovery;
 mod retired;
 mod spelling;
 mod state;
@@ -27,13 +28,14 @@ use linarite_env::{Events, Stamped, UnixMillis};
 
 pub use judge::{Check, Downtime, Findings, MessageTotals, Offence, Registrations};
 pub use story::{Bin as ActivityBin, Moment, Refusals, Worst};
+pub use recovery::Troubled;
 pub use timeline::{Counts, TimelinePoint};
 
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use state::State;
 
 /// The checks by name, each with its letter in the definition of zero downtime.
-pub const CHECKS: [(&str, &str); 8] = [
+pub const CHECKS: [(&str, &str); 9] = [
     ("never-stranded", "a"),
     ("gap-within-budget", "b"),
     ("messages-arrive-once", "c"),
@@ -42,6 +44,7 @@ pub const CHECKS: [(&str, &str); 8] = [
     ("fleet-took-part", ""),
     ("locked-out-refused", "d"),
     ("calls-answered", ""),
+    ("recovers", ""),
 ];
 
 /// What a run is measured by. All moments are on the run's clock.
@@ -61,6 +64,8 @@ pub struct Terms {
     pub breach: Option<(Generation, UnixMillis)>,
     /// Devices that are meant to be refused, one in so many, and from when on.
     pub locked_out: Option<(u32, UnixMillis)>,
+    /// When something is made to go wrong, if it is.
+    pub troubled: Option<Troubled>,
     /// The generation every device must end on.
     pub newest: Generation,
     /// How far two tasks' reports of one moment may be apart, in milliseconds; 0 on a paused
@@ -69,6 +74,13 @@ pub struct Terms {
     /// How long before the end a message may be offered without being acknowledged, in
     /// milliseconds.
     pub settle_ms: i64,
+}
+
+impl Terms {
+    /// Whether something may be made to go wrong at `at`, or not everybody be back from it.
+    fn is_troubled(&self, at: i64) -> bool {
+        self.troubled.is_some_and(|troubled| troubled.lasts(at))
+    }
 }
 
 /// The names a device may go by.

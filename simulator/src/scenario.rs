@@ -6,6 +6,7 @@
 pub mod admission;
 mod check;
 pub mod duration;
+mod fault;
 pub mod intent;
 pub mod pace;
 mod place;
@@ -23,6 +24,7 @@ pub use duration::Span;
 pub use intent::{Breach, Lockout};
 pub use place::ScenarioError;
 
+use crate::fault::{Fault, Recovery};
 use crate::firmware::Firmware;
 use crate::matrix::Matrix;
 use crate::observation::Generation;
@@ -77,6 +79,10 @@ pub struct Scenario {
     pub authorities: Vec<Authority>,
     /// Generations of device certificates, from 1 without gaps.
     pub leaves: Vec<LeafKind>,
+    /// What goes wrong on purpose.
+    pub faults: Vec<Fault>,
+    /// When all have to be back from it; none where nothing goes wrong.
+    pub recovery: Option<Recovery>,
     /// What the operator does, in order.
     pub steps: Vec<Step>,
     /// How it is meant to end.

@@ -139,6 +139,7 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
         took_part(state),
         locked_out_refused(state),
         calls_answered(state),
+        recovers(state),
     ];
     let mut gaps: Vec<i64> = state
         .devices
@@ -356,6 +357,10 @@ fn messages_arrive_once(state: &State, totals: &MessageTotals, end: UnixMillis) 
          acknowledged",
         totals.sent, totals.acknowledged, totals.received, totals.lost, totals.duplicated
     );
+    let resent: u64 = state.devices.iter().map(|device| device.messages.resent).sum();
+    if resent > 0 {
+        detail += &format!(", {resent} again because their acknowledgement was lost");
+    }
     if state.unmatched_messages > 0 {
         detail += &format!(", {} of an unknown sender", state.unmatched_messages);
     }
@@ -537,9 +542,50 @@ fn calls_answered(state: &State) -> Check {
         });
     }
     let unanswered = tally.offenders;
-    let detail = format!(
+    let mut detail = format!(
         "{} calls answered, {} found their device offline, {unanswered} devices left one unanswered",
         calls.answered, calls.not_online
     );
+    if calls.lost > 0 {
+        detail += &format!("; {} got lost in faults", calls.lost);
+    }
     tally.check(7, unanswered == 0, detail)
+}
+
+fn recovers(state: &State) -> Check {
+    let mut tally = Tally::new(state);
+    let Some(troubled) = &state.terms.troubled else {
+        return tally.check(8, true, "nothing was made to go wrong".to_owned());
+    };
+    let (mut back, mut slowest) = (0, 0);
+    for (index, device) in in_service(state) {
+        let recovering = &device.recovering;
+        slowest = slowest.max(recovering.took.unwrap_or(0));
+        match recovering.late {
+            None => back += usize::from(recovering.took.is_some()),
+            Some((from, until)) => {
+                let rule = device.rule_of(from, until);
+                tally.add(index, Some((from, until)), rule, || {
+                    format!(
+                        "awake for {} without a session by its newest certificate",
+                        seconds(until - from)
+                    )
+                });
+            }
+        }
+    }
+    let (devices, offenders) = (in_service(state).count(), tally.offenders);
+    let within = seconds(troubled.within_ms);
+    let detail = match offenders {
+        0 => format!(
+            "{back} of {devices} devices were seen awake and back after the last fault, within \
+             {within}, the slowest after {}",
+            seconds(slowest)
+        ),
+        _ => format!(
+            "{offenders} of {devices} devices were awake and not back within {within} after the \
+             last fault"
+        ),
+    };
+    tally.check(8, offenders == 0, detail)
 }

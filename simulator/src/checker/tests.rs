@@ -37,6 +37,7 @@ impl Story {
             stranded_budget_ms: 0,
             breach: None,
             locked_out: None,
+            troubled: None,
             newest: Generation(2),
             grace_ms: 0,
             settle_ms: SECOND,

@@ -11,7 +11,7 @@ use super::raw::{
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    intent, readings, steps,
+    fault, intent, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -56,6 +56,8 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     )?;
     let breach = intent::breach(source, raw.breach.as_ref(), &leaves, &steps, duration)?;
     let locked_out = intent::lockout(source, raw.locked_out.as_ref(), duration)?;
+    let (faults, recovery) =
+        fault::resolve(source, &raw.fault, raw.recovery.as_ref(), &hubs, duration)?;
     Ok(Scenario {
         name,
         file: source.file.to_owned(),
@@ -78,6 +80,8 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         fleet,
         authorities,
         leaves,
+        faults,
+        recovery,
         steps,
         expect: expectation(source, raw.expect.as_ref())?,
     })
@@ -106,7 +110,7 @@ fn raw_of(span: &Spanned<Span>) -> Span {
     *span.get_ref()
 }
 
-fn bounded(
+pub(super) fn bounded(
     source: Source<'_>,
     value: &Spanned<Span>,
     least: Span,

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::Reprovision;
 use super::duration::Span;
+use super::fault::{RawFault, RawRecovery};
 use super::readings::{RawMatrix, RawSettings};
 use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
 
@@ -46,6 +47,10 @@ pub(super) struct RawScenario {
     pub(super) leaf: Vec<RawLeaf>,
     #[serde(default)]
     pub(super) step: Vec<RawStep>,
+    #[serde(default)]
+    pub(super) fault: Vec<RawFault>,
+    #[serde(default)]
+    pub(super) recovery: Option<RawRecovery>,
     #[serde(default)]
     pub(super) expect: Option<RawExpect>,
 }
