@@ -27,8 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use linarite_env::{Events, Stamped, UnixMillis};
 
 pub use judge::{Check, Downtime, Findings, MessageTotals, Offence, Registrations};
-pub use story::{Bin as ActivityBin, Moment, Refusals, Worst};
 pub use recovery::Troubled;
+pub use story::{Bin as ActivityBin, Moment, Refusals, Worst};
 pub use timeline::{Counts, TimelinePoint};
 
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};

@@ -203,8 +203,7 @@ impl Driver {
                 } => {
                     let dialer = Arc::clone(&self.surroundings.dialer);
                     let weather = self.weather.as_mut().map(Weather::next);
-                    let dialling =
-                        async move { dialer.open(&host, &credential, weather).await };
+                    let dialling = async move { dialer.open(&host, &credential, weather).await };
                     *self.links.slot(link) = Slot::Dialling(Box::pin(dialling));
                 }
                 Output::Close { link } => {

@@ -220,9 +220,8 @@ impl DeviceFaults {
     /// What is done at `at` to bytes on their way to the device. Loss goes before delay.
     pub(crate) fn on_the_way(&self, at: Duration) -> Option<OnTheWay> {
         let lasting = || {
-            let lasts = |(from, until, _): &&(Duration, Duration, OnTheWay)| {
-                *from <= at && at < *until
-            };
+            let lasts =
+                |(from, until, _): &&(Duration, Duration, OnTheWay)| *from <= at && at < *until;
             self.streams.iter().filter(lasts).map(|(_, _, what)| *what)
         };
         lasting()

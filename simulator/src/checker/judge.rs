@@ -357,7 +357,11 @@ fn messages_arrive_once(state: &State, totals: &MessageTotals, end: UnixMillis) 
          acknowledged",
         totals.sent, totals.acknowledged, totals.received, totals.lost, totals.duplicated
     );
-    let resent: u64 = state.devices.iter().map(|device| device.messages.resent).sum();
+    let resent: u64 = state
+        .devices
+        .iter()
+        .map(|device| device.messages.resent)
+        .sum();
     if resent > 0 {
         detail += &format!(", {resent} again because their acknowledgement was lost");
     }

@@ -57,7 +57,11 @@ impl Recovering {
             } else if let Some(since) = self.lacking_since {
                 let since = since.max(troubled.calm.0);
                 if now - since > troubled.within_ms {
-                    self.late.get_or_insert((since, now));
+                    // The first time counts, up to its end.
+                    let late = self.late.get_or_insert((since, now));
+                    if late.0 == since {
+                        late.1 = now;
+                    }
                 }
                 if served {
                     self.took = Some(now - since);

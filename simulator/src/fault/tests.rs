@@ -35,8 +35,10 @@ fn a_share_of_the_devices_is_met_at_moments_within_the_time() {
         assert!(times(Mishap::Cut).all(|(at, _)| (HOUR..2 * HOUR).contains(at)));
         cut += u32::from(times(Mishap::Cut).count() > 0);
         cuts += times(Mishap::Cut).count();
-        if let (Some(off), Some(on)) = (times(Mishap::PowerOff).next(), times(Mishap::PowerOn).next())
-        {
+        if let (Some(off), Some(on)) = (
+            times(Mishap::PowerOff).next(),
+            times(Mishap::PowerOn).next(),
+        ) {
             assert_eq!(on.0, off.0 + lasts);
             assert!(HOUR <= off.0 && on.0 <= 2 * HOUR);
             dark += 1;
@@ -45,7 +47,10 @@ fn a_share_of_the_devices_is_met_at_moments_within_the_time() {
     assert!((200..300).contains(&cut), "{cut} of 1000");
     assert!((60..140).contains(&dark), "{dark} of 1000");
     let each = cuts / cut as usize;
-    assert!((4..8).contains(&each), "{each} cuts in six times ten minutes");
+    assert!(
+        (4..8).contains(&each),
+        "{each} cuts in six times ten minutes"
+    );
 }
 
 #[test]
@@ -56,7 +61,9 @@ fn a_fault_left_out_leaves_the_others_as_they_were() {
     let alone = met(&[cuts], 50);
     for (with, without) in met(&both, 50).iter().zip(&alone) {
         let mishaps = |drawn: &Option<Arc<DeviceFaults>>| {
-            drawn.as_ref().map_or(Vec::new(), |drawn| drawn.mishaps.clone())
+            drawn
+                .as_ref()
+                .map_or(Vec::new(), |drawn| drawn.mishaps.clone())
         };
         assert_eq!(mishaps(with), mishaps(without));
     }

@@ -112,7 +112,9 @@ pub(super) fn resolve(
     }
     let from = faults.iter().map(|fault| fault.from).min();
     let calm = faults.iter().map(|fault| fault.until).max();
-    let recovery = from.zip(calm).map(|(from, calm)| Recovery { from, calm, within });
+    let recovery = from
+        .zip(calm)
+        .map(|(from, calm)| Recovery { from, calm, within });
     Ok((faults, recovery))
 }
 
@@ -155,7 +157,11 @@ impl Reader<'_> {
             ("retry_after", raw.retry_after.as_ref().map(Spanned::span)),
             ("hub", raw.hub.as_ref().map(Spanned::span)),
         ];
-        let named = || kind.fields().iter().map(|field| field.trim_end_matches('?'));
+        let named = || {
+            kind.fields()
+                .iter()
+                .map(|field| field.trim_end_matches('?'))
+        };
         for (name, span) in &present {
             match span {
                 Some(span) if !named().any(|field| field == *name) => {
@@ -190,7 +196,11 @@ impl Reader<'_> {
             (None, Some(lasts)) => {
                 Ok(from + bounded(self.source, lasts, Span(1000), Span(30 * DAY_MS))?)
             }
-            (None, None) => Err(at(self.source, &self.raw.kind, "this kind of fault needs `until`")),
+            (None, None) => Err(at(
+                self.source,
+                &self.raw.kind,
+                "this kind of fault needs `until`",
+            )),
         }
     }
 
@@ -265,13 +275,11 @@ impl Reader<'_> {
                     None => Duration::from_secs(5),
                 };
                 let seconds = after.as_millis().div_ceil(1000);
-                Ok(DpsAnswer::Throttled(u32::try_from(seconds).unwrap_or(u32::MAX)))
+                Ok(DpsAnswer::Throttled(
+                    u32::try_from(seconds).unwrap_or(u32::MAX),
+                ))
             }
-            (_, Some(after)) => Err(at(
-                self.source,
-                after,
-                "only a 429 says when to come back",
-            )),
+            (_, Some(after)) => Err(at(self.source, after, "only a 429 says when to come back")),
             (Some(500), None) => Ok(DpsAnswer::InternalError),
             (Some(503), None) => Ok(DpsAnswer::Unavailable),
             (status, None) => {
@@ -280,5 +288,145 @@ impl Reader<'_> {
                 Err(self.source.error_at(place, message))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Scenario;
+    use super::*;
+
+    const FAULTS: &str = r#"
+[[fault]]
+kind = "drop-connections"
+from = "9d1h"
+until = "9d3h"
+share = "1/5"
+every = "10m"
+[[fault]]
+kind = "dps-errors"
+from = "9d2h"
+until = "9d4h"
+share = "3/4"
+status = 429
+[[fault]]
+kind = "hub-restart"
+from = "9d2h"
+for = "30s"
+[[fault]]
+kind = "power-loss"
+from = "9d2h"
+until = "9d3h"
+share = "1/1"
+for = "5m"
+[recovery]
+within = "30m"
+"#;
+
+    fn read(faults: &str) -> Result<Scenario, String> {
+        let text = format!("{}{faults}", super::super::tests::GOOD);
+        Scenario::parse("f.toml", &text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn faults_are_read_and_the_last_one_says_when_all_is_calm() {
+        let scenario = read(FAULTS).unwrap();
+        let hours = |hours: u64| Duration::from_secs(9 * 86_400 + hours * 3600);
+        let recovery = scenario.recovery.unwrap();
+        assert_eq!((recovery.from, recovery.calm), (hours(1), hours(4)));
+        let shown: Vec<String> = scenario.faults.iter().map(Fault::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "fault[1] drop-connections",
+                "fault[2] dps-errors",
+                "fault[3] hub-restart",
+                "fault[4] power-loss"
+            ]
+        );
+        assert_eq!(
+            scenario.faults[1].kind,
+            FaultKind::DpsErrors(DpsAnswer::Throttled(5))
+        );
+        assert_eq!(scenario.faults[1].share, Share { hits: 3, of: 4 });
+        let restart = &scenario.faults[2];
+        assert_eq!(restart.until - restart.from, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_their_place() {
+        let table = [
+            ("\"1/5\"", "\"0/5\"", "fault[1].share: `0/5` is not a share"),
+            ("\"1/5\"", "\"6/5\"", "fault[1].share: `6/5` is not a share"),
+            (
+                "until = \"9d3h\"",
+                "until = \"9d1h\"",
+                "fault[1].until: 9d1h is not after 9d1h",
+            ),
+            (
+                "until = \"9d3h\"",
+                "until = \"9d23h50m\"",
+                "the run is over before devices",
+            ),
+            (
+                "every = \"10m\"\n",
+                "",
+                "fault[1].kind: this kind of fault needs `every`",
+            ),
+            (
+                "every = \"10m\"",
+                "every = \"1s\"",
+                "fault[1].every: connections would be cut more",
+            ),
+            ("every", "evry", "did you mean `every`?"),
+            (
+                "every = \"10m\"",
+                "every = \"10m\"\nby = \"1s\"",
+                "`by` does not belong to this kind",
+            ),
+            (
+                "\"drop-connections\"",
+                "\"drop-conections\"",
+                "did you mean `drop-connections`?",
+            ),
+            ("429", "404", "fault[2].status: 404 is not 429, 500 or 503"),
+            (
+                "429",
+                "500\nretry_after = \"5s\"",
+                "only a 429 says when to come back",
+            ),
+            (
+                "\"30s\"",
+                "\"30s\"\nhub = \"hub-2\"",
+                "no hub is called `hub-2`",
+            ),
+            (
+                "for = \"5m\"",
+                "for = \"2h\"",
+                "fault[4].for: 2h is not between 1s and 1h",
+            ),
+            (
+                "[recovery]\nwithin = \"30m\"\n",
+                "",
+                "fault[1].kind: say within which time",
+            ),
+            (
+                "within = \"30m\"",
+                "within = \"0s\"",
+                "recovery.within: 0s is not between",
+            ),
+        ];
+        for (from, to, words) in table {
+            let text = FAULTS.replacen(from, to, 1);
+            assert_ne!(text, FAULTS, "{from}");
+            let message = read(&text).unwrap_err();
+            assert!(message.starts_with("f.toml:"), "{message}");
+            assert!(message.contains(words), "{message}, and not {words}");
+        }
+        let message = read("[recovery]\nwithin = \"30m\"\n").unwrap_err();
+        assert!(
+            message.contains("no [[fault]] to recover from"),
+            "{message}"
+        );
     }
 }

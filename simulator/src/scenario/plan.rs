@@ -53,7 +53,11 @@ pub fn device_plans(
         Pace::Virtual => (fleet.spread, fleet.telemetry),
         Pace::RealTime(shrunk) => (shrunk.real_time.spread, shrunk.real_time.telemetry),
     };
-    let faults: Vec<Fault> = scenario.faults.iter().map(|fault| fault.on_clock(pace)).collect();
+    let faults: Vec<Fault> = scenario
+        .faults
+        .iter()
+        .map(|fault| fault.on_clock(pace))
+        .collect();
     let plan = |index| {
         let id = registration_id(index);
         let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);

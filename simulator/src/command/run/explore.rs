@@ -245,7 +245,8 @@ mod tests {
             share: Share::ALL,
         };
         let numbers = |faults: &[Fault]| faults.iter().map(|one| one.number).collect::<Vec<_>>();
-        let table: [(&[u32], &[u32]); 4] = [(&[], &[]), (&[3], &[3]), (&[1, 4], &[1, 4]), (&[2], &[2])];
+        let table: [(&[u32], &[u32]); 4] =
+            [(&[], &[]), (&[3], &[3]), (&[1, 4], &[1, 4]), (&[2], &[2])];
         for (it_takes, expected) in table {
             let mut runs = 0;
             let needed = needed((1..=4).map(fault).collect(), |_, left| {

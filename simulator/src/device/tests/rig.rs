@@ -351,6 +351,8 @@ fn short(observation: &Observation) -> String {
         Observation::MethodAnswered { method, status } => {
             format!("MethodAnswered({method} {status})")
         }
-        Observation::Awoke | Observation::FellAsleep | Observation::PowerLost => format!("{observation:?}"),
+        Observation::Awoke | Observation::FellAsleep | Observation::PowerLost => {
+            format!("{observation:?}")
+        }
     }
 }
