@@ -4,6 +4,7 @@
 //! [`Scenario`] in which every name is known to exist. Nothing later re-reads the file.
 
 pub mod admission;
+mod backoff;
 mod check;
 pub mod duration;
 mod fault;

@@ -280,13 +280,12 @@ impl Register {
             let taken = self.0.budget.take(self.0.env.clock.now_ms());
             taken.map_err(|throttled| ServiceError::throttled("registrations", throttled))
         });
-        taken.map_err(|error| {
+        taken.inspect_err(|error| {
             self.0.env.events.emit(Event::RegistrationRefused {
                 registration_id: id.into(),
                 presented: asked.fingerprint(),
                 reason: error.reason(),
             });
-            error
         })
     }
 

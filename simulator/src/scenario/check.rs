@@ -11,7 +11,7 @@ use super::raw::{
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    fault, intent, readings, steps,
+    backoff, fault, intent, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -392,7 +392,7 @@ fn firmware(
             return Err(at(source, &entry.share, message));
         }
         let name = name_of(source, &entry.name)?;
-        let default = Firmware::default();
+        let default = backoff::resolve(source, &entry.backoff, Firmware::default())?;
         let model = Firmware {
             name,
             trigger: entry.trigger.unwrap_or(default.trigger),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Reprovision;
+use super::backoff::RawBackoff;
 use super::duration::Span;
 use super::fault::{RawFault, RawRecovery};
 use super::readings::{RawMatrix, RawSettings};
@@ -142,6 +143,8 @@ pub(super) struct RawFirmware {
     pub(super) keeps: Option<Keeps>,
     #[serde(default)]
     pub(super) answers: Option<Answers>,
+    #[serde(default)]
+    pub(super) backoff: RawBackoff,
     #[serde(default)]
     pub(super) awake: Option<Spanned<Vec<Spanned<RawWindow>>>>,
 }
