@@ -2,7 +2,7 @@
 //!
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
-//! `c2d`, `device_http`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
+//! `c2d`, `device_http`, `faults`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`,
 //! `mirror`), certificates of strangers (`openssl`), the fleet (`scenarios`, `procedures`,
 //! `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the repository
@@ -38,6 +38,7 @@ mod admission;
 mod c2d;
 mod device_http;
 mod events;
+mod faults;
 mod invariants;
 mod jobs;
 mod management;

@@ -2,6 +2,7 @@
 //! watches sees. Plain HTTP, never on a port that Azure has.
 
 mod events;
+mod faults;
 mod journal;
 mod metrics;
 mod parameters;
@@ -16,7 +17,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -90,6 +91,9 @@ impl Admin {
             .route("/metrics", get(metrics::metrics))
             .route("/events", get(events::events))
             .route("/events/journal", get(journal::journal))
+            .route("/faults", delete(faults::clear))
+            .route("/faults/dps", post(faults::dps))
+            .route("/faults/hub-restart", post(faults::hub_restart))
             .fallback(unknown)
             .with_state(Arc::clone(&self));
         let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
@@ -149,7 +153,7 @@ async fn ca(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 async fn unknown() -> impl IntoResponse {
     (
         StatusCode::NOT_IMPLEMENTED,
-        "the admin listener serves /health, /ready, /ca.pem, /metrics, /events and \
-         /events/journal\n",
+        "the admin listener serves /health, /ready, /ca.pem, /metrics, /events, /events/journal, \
+         and /faults, /faults/dps and /faults/hub-restart for trouble on purpose\n",
     )
 }

@@ -22,6 +22,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::error::ServiceError;
 use crate::events::HubEvents;
+use crate::fault::Faults;
 use crate::feedback::HubFeedback;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
 use crate::mqtt::mirror::Mirror;
@@ -219,6 +220,12 @@ impl Emulator {
     pub fn feedback(&self, hub: &str) -> Option<HubFeedback> {
         let stopped = self.services.cancel.clone();
         Some(HubFeedback::new(self.services.hub(hub)?, stopped))
+    }
+
+    /// The way to have it fail on purpose.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults::new(&self.services)
     }
 
     /// Serves one stream in a task of its own. Streams over the bound are dropped at once.

@@ -12,6 +12,7 @@ mod counters;
 mod door;
 pub mod error;
 pub mod events;
+pub mod fault;
 pub mod feedback;
 mod http;
 pub mod limits;

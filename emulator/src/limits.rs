@@ -38,6 +38,12 @@ pub const SUBSCRIPTIONS_MAX: usize = 5;
 /// Topic filters in one SUBSCRIBE (wire 4.2: C sends five).
 pub const FILTERS_PER_SUBSCRIBE_MAX: usize = 16;
 
+/// Faults of DPS that are still to come or to end. Ours.
+pub const FAULTS_MAX: usize = 100;
+
+/// How long trouble that the admin listener is asked for may last, in seconds. Ours.
+pub const FAULT_SECONDS_MAX: u32 = 86_400;
+
 /// Commands waiting for a device session to take them. Ours.
 pub const MAILBOX_MAX: usize = 256;
 

@@ -17,6 +17,7 @@ pub(crate) mod provision;
 pub(crate) mod query;
 pub(crate) mod register;
 pub(crate) mod registry;
+mod restart;
 pub(crate) mod session;
 pub(crate) mod telemetry;
 pub(crate) mod throttle;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::error::ServiceError;
+use crate::fault::DpsFaults;
 use crate::names::Names;
 use crate::outgoing::Poster;
 use crate::policy::Policies;
@@ -56,6 +58,8 @@ pub(crate) struct Services {
     pub(crate) links: Arc<Links>,
     /// Enrollments and CA certificates.
     pub(crate) book: Arc<Book>,
+    /// What DPS says in place of answers, because somebody wants it to.
+    pub(crate) dps_faults: Arc<DpsFaults>,
     /// Registrations of devices.
     pub(crate) register: Register,
     /// Hubs served, linked or not, in the order of the configuration.
@@ -83,8 +87,10 @@ impl Services {
             .collect();
         let book = Arc::new(Book::new(env.clone(), Arc::clone(&names), config.settings));
         let links = Arc::new(Links::new(&config, &hubs));
+        let dps_faults = Arc::new(DpsFaults::new(&env));
         let around = Around {
             env: env.clone(),
+            faults: Arc::clone(&dps_faults),
             names: Arc::clone(&names),
             book: Arc::clone(&book),
             hubs: Arc::clone(&hubs),
@@ -103,6 +109,7 @@ impl Services {
             env,
             names,
             book,
+            dps_faults,
             register,
             hubs,
             tasks,

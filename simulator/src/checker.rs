@@ -13,6 +13,7 @@ mod entries;
 mod judge;
 mod lockout;
 mod messages;
+mod recovery;
 mod retired;
 mod spelling;
 mod state;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use linarite_env::{Events, Stamped, UnixMillis};
 
 pub use judge::{Check, Downtime, Findings, MessageTotals, Offence, Registrations};
+pub use recovery::Troubled;
 pub use story::{Bin as ActivityBin, Moment, Refusals, Worst};
 pub use timeline::{Counts, TimelinePoint};
 
@@ -34,7 +36,7 @@ use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use state::State;
 
 /// The checks by name, each with its letter in the definition of zero downtime.
-pub const CHECKS: [(&str, &str); 9] = [
+pub const CHECKS: [(&str, &str); 10] = [
     ("never-stranded", "a"),
     ("gap-within-budget", "b"),
     ("messages-arrive-once", "c"),
@@ -44,6 +46,7 @@ pub const CHECKS: [(&str, &str); 9] = [
     ("locked-out-refused", "d"),
     ("calls-answered", ""),
     ("operator-steps", ""),
+    ("recovers", ""),
 ];
 
 /// What of a step failed that was not to, in words.
@@ -67,6 +70,8 @@ pub struct Terms {
     pub breach: Option<(Generation, UnixMillis)>,
     /// Devices that are meant to be refused, one in so many, and from when on.
     pub locked_out: Option<(u32, UnixMillis)>,
+    /// When something is made to go wrong, if it is.
+    pub troubled: Option<Troubled>,
     /// The generation every device must end on.
     pub newest: Generation,
     /// How far two tasks' reports of one moment may be apart, in milliseconds; 0 on a paused
@@ -75,6 +80,13 @@ pub struct Terms {
     /// How long before the end a message may be offered without being acknowledged, in
     /// milliseconds.
     pub settle_ms: i64,
+}
+
+impl Terms {
+    /// Whether something may be made to go wrong at `at`, or not everybody be back from it.
+    fn is_troubled(&self, at: i64) -> bool {
+        self.troubled.is_some_and(|troubled| troubled.lasts(at))
+    }
 }
 
 /// The names a device may go by.

@@ -199,6 +199,28 @@ impl Device {
         self.steer(now);
     }
 
+    /// Takes the power away, awake or asleep: every connection is gone without a word, and with
+    /// it all that only memory held. The secure store, where the device belongs, that it is
+    /// rolling, and messages that are not acknowledged survive. [`Self::wake`] boots it again.
+    pub fn lose_power(&mut self, now: UnixMillis) {
+        self.abandon_registration();
+        self.registration = Registration::default();
+        self.abandon_attempt();
+        if let Some(open) = self.hub.open.take() {
+            self.close(open.link);
+            self.report(Observation::SessionClosed { planned: false });
+        }
+        self.hub.reset(now, true);
+        self.unanswered = None;
+        if !self.is_rolling() {
+            self.errand = Errand::Stay;
+        }
+        if self.phase != Phase::Asleep {
+            self.phase = Phase::Asleep;
+            self.report(Observation::PowerLost);
+        }
+    }
+
     /// Puts a credential into the secure store, asleep or awake. One of a generation already
     /// stored is ignored.
     pub fn store_credential(&mut self, credential: Credential, now: UnixMillis) {

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::device::{Device, Link, Output};
+use crate::fault::Mishap;
+use crate::fault::stream::Weather;
 use crate::observation::{DeviceIndex, Observer};
 use crate::pki::Credential;
 use crate::wire::Packet;
@@ -58,6 +60,11 @@ pub(crate) struct Driver {
     schedule: Schedule,
     surroundings: Arc<Surroundings>,
     links: Links,
+    weather: Option<Weather>,
+    /// Whether it is without power.
+    dark: bool,
+    /// Whether it lies in a time awake.
+    on_duty: bool,
 }
 
 impl Driver {
@@ -66,6 +73,7 @@ impl Driver {
         device: Device,
         schedule: Schedule,
         surroundings: Arc<Surroundings>,
+        weather: Option<Weather>,
     ) -> Self {
         Self {
             index,
@@ -73,6 +81,9 @@ impl Driver {
             schedule,
             surroundings,
             links: Links::default(),
+            weather,
+            dark: false,
+            on_duty: false,
         }
     }
 
@@ -122,12 +133,48 @@ impl Driver {
         let now = self.now();
         while let Some((_, edge)) = self.schedule.take_due(Instant::now()) {
             match edge {
-                Edge::Wake => self.device.wake(now),
-                Edge::Sleep => self.device.sleep(now),
+                Edge::Wake => {
+                    self.on_duty = true;
+                    if !self.dark {
+                        self.device.wake(now);
+                    }
+                }
+                Edge::Sleep => {
+                    self.on_duty = false;
+                    // Nothing happens to one that is off.
+                    self.device.sleep(now);
+                }
+                Edge::Mishap(mishap) => self.suffer(mishap, now),
             }
         }
         if self.device.poll_timeout().is_some_and(|at| at <= now) {
             self.device.handle_timeout(now);
+        }
+    }
+
+    fn suffer(&mut self, mishap: Mishap, now: UnixMillis) {
+        match mishap {
+            Mishap::Cut => {
+                for (link, was_open) in self.links.cut() {
+                    if was_open {
+                        self.device.handle_closed(link, now);
+                    } else {
+                        let text = "the connection was cut".to_owned();
+                        self.device.handle_connect_failed(link, text, now);
+                    }
+                }
+            }
+            Mishap::PowerOff => {
+                self.dark = true;
+                self.links.cut();
+                self.device.lose_power(now);
+            }
+            Mishap::PowerOn => {
+                self.dark = false;
+                if self.on_duty {
+                    self.device.wake(now);
+                }
+            }
         }
     }
 
@@ -155,7 +202,8 @@ impl Driver {
                     credential,
                 } => {
                     let dialer = Arc::clone(&self.surroundings.dialer);
-                    let dialling = async move { dialer.open(&host, &credential).await };
+                    let weather = self.weather.as_mut().map(Weather::next);
+                    let dialling = async move { dialer.open(&host, &credential, weather).await };
                     *self.links.slot(link) = Slot::Dialling(Box::pin(dialling));
                 }
                 Output::Close { link } => {
@@ -196,6 +244,19 @@ impl Links {
             Link::HubB => 2,
         };
         &mut self.0[place].1
+    }
+
+    /// Drops all connections without a word; gives which there were, and whether they were open.
+    fn cut(&mut self) -> Vec<(Link, bool)> {
+        let mut cut = Vec::new();
+        for (link, slot) in &mut self.0 {
+            match std::mem::replace(slot, Slot::Closed) {
+                Slot::Closed => {}
+                Slot::Dialling(_) => cut.push((*link, false)),
+                Slot::Open(_) => cut.push((*link, true)),
+            }
+        }
+        cut
     }
 
     /// Waits for news from any connection; for ever where none is open.

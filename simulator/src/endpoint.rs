@@ -10,6 +10,8 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::fault::service::Trouble;
+
 /// A byte stream in both directions.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -34,6 +36,11 @@ pub enum Port {
 pub trait Connector: Send + Sync {
     /// Opens one stream to `port` of `host`.
     fn connect<'a>(&'a self, host: &'a str, port: Port) -> Connecting<'a>;
+
+    /// The way to have the services fail on purpose, where there is one.
+    fn trouble(&self) -> Option<&dyn Trouble> {
+        None
+    }
 }
 
 /// What a fleet and its operator need to know of the services they talk to.

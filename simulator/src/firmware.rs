@@ -68,6 +68,16 @@ pub enum Answers {
     AfterTheRoll,
 }
 
+/// How the firmware spreads its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Jitter {
+    /// Anything from nothing to the whole delay, so that a fleet does not come back in one moment.
+    Full,
+    /// The whole delay, every time.
+    None,
+}
+
 /// A firmware model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firmware {
@@ -87,10 +97,12 @@ pub struct Firmware {
     pub answers: Answers,
     /// When it is awake, where that differs from the rest of the fleet; else empty.
     pub awake: Vec<Window>,
-    /// First delay of the exponential back-off with full jitter.
+    /// First delay of the exponential back-off.
     pub backoff_first: Duration,
     /// Longest delay of the back-off.
     pub backoff_max: Duration,
+    /// How much of a delay is left to chance.
+    pub jitter: Jitter,
     /// MQTT keep-alive.
     pub keep_alive: Duration,
 }
@@ -108,6 +120,7 @@ impl Default for Firmware {
             awake: Vec::new(),
             backoff_first: Duration::from_secs(5),
             backoff_max: Duration::from_secs(600),
+            jitter: Jitter::Full,
             keep_alive: Duration::from_secs(1140),
         }
     }

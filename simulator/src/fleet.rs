@@ -18,6 +18,7 @@ use crate::driver::schedule::Schedule;
 use crate::driver::transport::Dialer;
 use crate::driver::{Driver, Surroundings};
 use crate::endpoint::{Connector, Services};
+use crate::fault::stream::Weather;
 use crate::observation::{DeviceIndex, Observer};
 use crate::pki::Credential;
 use crate::plan::DevicePlan;
@@ -85,7 +86,8 @@ impl Fleet {
             let device = Device::new(&plan, Arc::clone(&account), &entropy);
             let schedule = Schedule::new(&plan, start);
             let surroundings = Arc::clone(&surroundings);
-            let driver = Driver::new(plan.index, device, schedule, surroundings);
+            let weather = plan.faults.map(|faults| Weather::new(faults, start));
+            let driver = Driver::new(plan.index, device, schedule, surroundings, weather);
             tasks.spawn(driver.run(receiver, cancel.clone()));
         }
         tasks.close();

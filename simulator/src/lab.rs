@@ -5,15 +5,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use linarite_emulator::fault::{DpsFault, DpsTrouble};
 use linarite_emulator::{Config, Door, Emulator};
-use linarite_env::Env;
+use linarite_env::{Env, UnixMillis};
 use tokio::net::TcpStream;
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
+use crate::fault::service::Trouble;
+use crate::fault::{DpsAnswer, Share};
 use crate::scenario::Scenario;
 
 /// Bytes a pipe in memory holds for each direction before its writer waits.
@@ -73,12 +77,13 @@ impl Lab {
     async fn with(env: Env, mode: LabMode, config: Config) -> anyhow::Result<Self> {
         let emulator = Emulator::new(config, env).context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
-            LabMode::InMemory => Arc::new(Pipes(emulator.clone())),
+            LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()))),
             LabMode::Loopback => {
                 let addresses = emulator.listen().await.context("the lab's listeners")?;
                 Arc::new(Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
+                    emulator: Wanted(emulator.clone()),
                 })
             }
         };
@@ -103,8 +108,41 @@ impl Lab {
     }
 }
 
+/// An emulator that fails where it is wanted to.
+struct Wanted(Emulator);
+
+impl Trouble for Wanted {
+    fn dps(
+        &self,
+        from: UnixMillis,
+        until: UnixMillis,
+        share: Share,
+        answer: DpsAnswer,
+    ) -> Result<(), String> {
+        let trouble = match answer {
+            DpsAnswer::Throttled(seconds) => DpsTrouble::Throttled { seconds },
+            DpsAnswer::InternalError => DpsTrouble::InternalError,
+            DpsAnswer::Unavailable => DpsTrouble::Unavailable,
+        };
+        let fault = DpsFault {
+            from_ms: from.0,
+            until_ms: until.0,
+            hits: share.hits,
+            of: NonZeroU32::new(share.of).unwrap_or(NonZeroU32::MIN),
+            trouble,
+        };
+        let taken = self.0.faults().dps(fault);
+        taken.map_err(|error| error.to_string())
+    }
+
+    fn restart_hub(&self, host: &str, down_for: Duration) -> Result<(), String> {
+        let restarted = self.0.faults().restart_hub(host, down_for);
+        restarted.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
 /// Connects through memory, straight to the emulator's door.
-struct Pipes(Emulator);
+struct Pipes(Wanted);
 
 impl Connector for Pipes {
     fn connect<'a>(&'a self, _host: &'a str, port: Port) -> Connecting<'a> {
@@ -113,8 +151,12 @@ impl Connector for Pipes {
             Port::Mqtt => Door::Mqtt,
             Port::Https => Door::Https,
         };
-        self.0.accept(far, door);
+        self.0.0.accept(far, door);
         Box::pin(std::future::ready(Ok(Box::new(near) as BoxedStream)))
+    }
+
+    fn trouble(&self) -> Option<&dyn Trouble> {
+        Some(&self.0)
     }
 }
 
@@ -122,6 +164,7 @@ impl Connector for Pipes {
 struct Sockets {
     mqtt: SocketAddr,
     https: SocketAddr,
+    emulator: Wanted,
 }
 
 impl Connector for Sockets {
@@ -136,5 +179,9 @@ impl Connector for Sockets {
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxedStream)
         })
+    }
+
+    fn trouble(&self) -> Option<&dyn Trouble> {
+        Some(&self.emulator)
     }
 }

@@ -5,6 +5,7 @@ pub mod command;
 pub mod device;
 mod driver;
 pub mod endpoint;
+pub mod fault;
 pub mod firmware;
 pub mod fleet;
 pub mod lab;

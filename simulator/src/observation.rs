@@ -27,6 +27,8 @@ pub enum Observation {
     Awoke,
     /// The device goes to sleep as planned and wants no connection until it wakes.
     FellAsleep,
+    /// The power went while it was awake.
+    PowerLost,
     /// A certificate and its key lie in the device's secure store from now on.
     CredentialStored {
         /// Which of the device's certificates.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::DeviceFaults;
 use crate::firmware::Firmware;
 use crate::observation::DeviceIndex;
 
@@ -30,4 +31,6 @@ pub struct DevicePlan {
     pub lag: Duration,
     /// Time between two telemetry messages while connected; zero for no telemetry.
     pub telemetry_every: Duration,
+    /// What goes wrong for it, if anything does.
+    pub faults: Option<Arc<DeviceFaults>>,
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use linarite_env::{Clock, Env, UnixMillis};
 use tokio::time::{Instant, sleep_until};
 
-use crate::checker::{Ledger, Names, Terms};
+use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
+use crate::fault::{self, Fault};
 use crate::fleet::Fleet;
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use crate::operator::{Operator, StepOutcome, Tools};
@@ -43,6 +44,9 @@ pub enum RunError {
     /// A certificate did not reach its device.
     #[error("cannot equip the fleet: {0}")]
     Delivery(#[from] crate::fleet::DeliveryError),
+    /// Services do not fail as they are to.
+    #[error("cannot make the services fail: {0}")]
+    Trouble(#[from] fault::service::TroubleError),
 }
 
 /// What may differ between two runs of a scenario.
@@ -155,6 +159,9 @@ pub async fn run_scenario(
         observer,
         HANDSHAKES_AT_ONCE,
     )?;
+    let faults = scenario.faults.iter();
+    let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();
+    let _restarts = fault::service::begin(&faults, stage, (times.start, times.origin))?;
     for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
         fleet.store(DeviceIndex(index), credential.clone()).await?;
     }
@@ -247,6 +254,11 @@ fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
         locked_out: scenario
             .locked_out
             .map(|lockout| (lockout.one_in, after(lockout.from))),
+        troubled: scenario.recovery.map(|recovery| Troubled {
+            from: after(recovery.from),
+            calm: after(recovery.calm),
+            within_ms: i64::try_from(recovery.within.as_millis()).unwrap_or(i64::MAX),
+        }),
         newest: scenario.newest_generation(),
         grace_ms,
         settle_ms,

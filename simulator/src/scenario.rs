@@ -4,9 +4,11 @@
 //! [`Scenario`] in which every name is known to exist. Nothing later re-reads the file.
 
 pub mod admission;
+mod backoff;
 mod check;
 pub mod condition;
 pub mod duration;
+mod fault;
 pub mod intent;
 pub mod limits;
 pub mod pace;
@@ -27,6 +29,7 @@ pub use intent::{Breach, Lockout};
 pub use limits::Limits;
 pub use place::ScenarioError;
 
+use crate::fault::{Fault, Recovery};
 use crate::firmware::Firmware;
 use crate::matrix::Matrix;
 use crate::observation::Generation;
@@ -83,6 +86,10 @@ pub struct Scenario {
     pub authorities: Vec<Authority>,
     /// Generations of device certificates, from 1 without gaps.
     pub leaves: Vec<LeafKind>,
+    /// What goes wrong on purpose.
+    pub faults: Vec<Fault>,
+    /// When all have to be back from it; none where nothing goes wrong.
+    pub recovery: Option<Recovery>,
     /// What the operator does, in order.
     pub steps: Vec<Step>,
     /// How it is meant to end.

@@ -17,11 +17,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks for `path`; gives the answer once its head is there.
 pub(crate) async fn get(admin: SocketAddr, path: &str, id: Option<&str>) -> Response<Incoming> {
+    send(admin, "GET", path, id).await
+}
+
+/// Status and body of what is answered to `method` and `path`.
+pub(crate) async fn ask(admin: SocketAddr, method: &str, path: &str) -> (u16, String) {
+    whole(send(admin, method, path, None).await).await
+}
+
+async fn send(admin: SocketAddr, method: &str, path: &str, id: Option<&str>) -> Response<Incoming> {
     let ask = async {
         let stream = TokioIo::new(TcpStream::connect(admin).await.unwrap());
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::get(path).header("Host", admin.to_string());
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("Host", admin.to_string());
         if let Some(id) = id {
             request = request.header("Last-Event-ID", id);
         }
@@ -33,7 +43,10 @@ pub(crate) async fn get(admin: SocketAddr, path: &str, id: Option<&str>) -> Resp
 
 /// Status and body of an answer that ends.
 pub(crate) async fn text(admin: SocketAddr, path: &str) -> (u16, String) {
-    let answer = get(admin, path, None).await;
+    ask(admin, "GET", path).await
+}
+
+async fn whole(answer: Response<Incoming>) -> (u16, String) {
     let status = answer.status().as_u16();
     let body = timeout(PATIENCE, answer.into_body().collect()).await;
     let body = body.expect("the answer does not end").unwrap().to_bytes();

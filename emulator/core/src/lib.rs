@@ -21,6 +21,8 @@ pub mod settings;
 
 pub mod throttle;
 
+pub mod fault;
+
 pub mod dps;
 
 pub mod hub;

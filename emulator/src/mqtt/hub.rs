@@ -104,6 +104,10 @@ impl HubSession {
             let text = error.reason().text;
             refused(ConnectAckReason::ServiceUnavailable, "R-H5", 429_001, text)
         })?;
+        hub.is_up().map_err(|error| Refused {
+            connack: ConnectAckReason::ServiceUnavailable,
+            reason: error.reason(),
+        })?;
         let will = read_will(connect, &id)
             .map_err(|text| refused(ConnectAckReason::NotAuthorized, "R-G19", 400_000, text))?;
         let mailbox = Arc::new(Mailbox::default());

@@ -1,5 +1,6 @@
 //! One IoT Hub: what its services share.
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, Weak};
 
 use linarite_core::id::{ETag, HubHostName};
@@ -54,6 +55,8 @@ pub(crate) struct Hub {
     pub(super) this: Weak<Self>,
     /// Woken whenever a session opens or subscribes, for method calls that wait for one.
     pub(super) connected: Notify,
+    /// Until when devices are refused, Unix milliseconds.
+    pub(super) down_until: AtomicI64,
     name: Arc<str>,
     /// Its etag in the management API, which cannot change it.
     pub(crate) resource_etag: ETag,
@@ -87,6 +90,7 @@ impl Hub {
             meters: Meters::new(&config.limits),
             dps_writes_count: config.dps_writes_count,
             connected: Notify::new(),
+            down_until: AtomicI64::new(i64::MIN),
             c2d: config.c2d,
             feedback: Mutex::default(),
             feedback_arrived: Notify::new(),

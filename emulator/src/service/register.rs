@@ -28,6 +28,7 @@ use super::links::Links;
 use super::throttle::{Meter, Spread};
 use crate::config::Config;
 use crate::error::ServiceError;
+use crate::fault::DpsFaults;
 use crate::limits::{REGISTRATIONS_MAX, TPM_CHALLENGES_MAX};
 use crate::names::Names;
 use crate::outgoing::Poster;
@@ -71,6 +72,7 @@ pub(crate) enum OperationState {
 /// What registrations need of the services around them.
 pub(crate) struct Around {
     pub(crate) env: Env,
+    pub(crate) faults: Arc<DpsFaults>,
     pub(crate) names: Arc<Names>,
     pub(crate) book: Arc<Book>,
     pub(crate) hubs: Arc<[Arc<Hub>]>,
@@ -86,6 +88,7 @@ pub(crate) struct Register(Arc<Inner>);
 
 struct Inner {
     env: Env,
+    faults: Arc<DpsFaults>,
     names: Arc<Names>,
     book: Arc<Book>,
     hubs: Arc<[Arc<Hub>]>,
@@ -112,6 +115,7 @@ impl Register {
         Self(Arc::new(Inner {
             spread: Spread::new(jitter, &around.env.entropy),
             env: around.env,
+            faults: around.faults,
             names: around.names,
             book: around.book,
             hubs: around.hubs,
@@ -190,6 +194,7 @@ impl Register {
         operation_id: &str,
         asked: &Asked,
     ) -> Result<OperationState, ServiceError> {
+        self.0.faults.meet(id)?;
         let id = parse_id(id)?;
         let operation = self
             .0
@@ -276,16 +281,20 @@ impl Register {
     /// R-H1, R-H2, R-B9: registrations and look-ups of all devices have one budget. It is asked
     /// first, so that who is refused anyway uses it up as well.
     fn spend(&self, id: &str, asked: &Asked) -> Result<(), ServiceError> {
-        let taken = self.0.budget.take(self.0.env.clock.now_ms());
-        taken.map_err(|throttled| {
-            let throttled = self.0.spread.over(throttled);
-            let error = ServiceError::throttled("registrations", throttled);
+        let met = self.0.faults.meet(id);
+        let taken = met.and_then(|()| {
+            let taken = self.0.budget.take(self.0.env.clock.now_ms());
+            taken.map_err(|throttled| {
+                let throttled = self.0.spread.over(throttled);
+                ServiceError::throttled("registrations", throttled)
+            })
+        });
+        taken.inspect_err(|error| {
             self.0.env.events.emit(Event::RegistrationRefused {
                 registration_id: id.into(),
                 presented: asked.fingerprint(),
                 reason: error.reason(),
             });
-            error
         })
     }
 

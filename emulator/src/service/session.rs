@@ -178,12 +178,13 @@ impl Hub {
     /// Judges a single request of a device, as if it connected; it opens no session.
     ///
     /// # Errors
-    /// As [`Self::open_session`].
+    /// As [`Self::open_session`], and 503000 while the hub restarts.
     pub(crate) fn admit_request(
         &self,
         id: &IdentityId,
         shown: &Shown,
     ) -> Result<Arc<Origin>, ServiceError> {
+        self.is_up()?;
         let policy = self.policy_of(shown);
         let judge = |found: Option<Found<'_>>| self.judge(id, found, shown, policy.as_ref());
         let admitted = self.devices.change_of(id, |held, device| {

@@ -7,6 +7,7 @@ use linarite_env::event::Fingerprint;
 use super::Terms;
 use super::lockout::LockedOut;
 use super::messages::Messages;
+use super::recovery::Recovering;
 use crate::observation::Generation;
 
 /// Outages kept with their times; more are only counted.
@@ -90,6 +91,7 @@ pub(super) struct Device {
     pub(super) strandings: Outages,
     pub(super) gaps: Outages,
     pub(super) longest_gap: i64,
+    pub(super) recovering: Recovering,
     stranded_since: Option<i64>,
     gap_since: Option<i64>,
     seen_until: i64,
@@ -113,6 +115,7 @@ impl Device {
             strandings: Outages::default(),
             gaps: Outages::default(),
             longest_gap: 0,
+            recovering: Recovering::default(),
             stranded_since: None,
             gap_since: None,
             seen_until: origin,
@@ -172,6 +175,11 @@ impl Device {
             }
             _ => {}
         }
+        if let Some(troubled) = &terms.troubled {
+            let newest = self.held.iter().map(|held| held.generation).max();
+            let served = self.session.is_some() && self.session == newest;
+            self.recovering.settle(now, (self.awake, served), troubled);
+        }
     }
 
     /// Ends whatever is still open at the end of the run.
@@ -182,6 +190,9 @@ impl Device {
         }
         if let Some(from) = self.gap_since.take() {
             self.note_gap(from, end, terms);
+        }
+        if let Some(troubled) = &terms.troubled {
+            self.recovering.finish(end, troubled);
         }
     }
 
@@ -195,6 +206,17 @@ impl Device {
     }
 
     fn note_gap(&mut self, from: i64, until: i64, terms: &Terms) {
+        // While things are made to go wrong nobody counts; `recovers` looks at what comes after.
+        let parts = match &terms.troubled {
+            Some(troubled) => troubled.outside(from, until),
+            None => [(from, until), (until, until)],
+        };
+        for (from, until) in parts {
+            self.note_wait(from, until, terms);
+        }
+    }
+
+    fn note_wait(&mut self, from: i64, until: i64, terms: &Terms) {
         let Some((from, until)) = self.counted(from, until, terms) else {
             return;
         };
@@ -219,7 +241,7 @@ impl Device {
     /// The rule an outage fell to: DPS's last word during it, for that is what kept the device
     /// from coming back, and above all its word on the certificate the device is to end on;
     /// else the hub's; else the last refusal before it.
-    fn rule_of(&self, from: i64, until: i64) -> Option<&'static str> {
+    pub(super) fn rule_of(&self, from: i64, until: i64) -> Option<&'static str> {
         let known = || self.refusals.iter().flatten();
         let nearest = known()
             .find(|refusal| from <= refusal.at && refusal.at <= until)

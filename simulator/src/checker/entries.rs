@@ -3,6 +3,7 @@
 use linarite_env::Event;
 use linarite_env::event::Fingerprint;
 
+use super::Terms;
 use super::device::{Device, Held};
 use super::timeline::Standing;
 use crate::observation::{Generation, Observation};
@@ -20,7 +21,7 @@ pub(super) fn standing(record: &Device) -> Standing {
 pub(super) fn observe(record: &mut Device, at: i64, what: &Observation, newest: Generation) {
     match what {
         Observation::Awoke => record.awake = true,
-        Observation::FellAsleep => {
+        Observation::FellAsleep | Observation::PowerLost => {
             record.awake = false;
             record.session = None;
         }
@@ -60,7 +61,8 @@ pub(super) fn observe(record: &mut Device, at: i64, what: &Observation, newest: 
 }
 
 /// Enters what the emulator reported of it.
-pub(super) fn hear(record: &mut Device, at: i64, event: &Event, newest: Generation) {
+pub(super) fn hear(record: &mut Device, at: i64, event: &Event, terms: &Terms) {
+    let newest = terms.newest;
     match event {
         Event::RegistrationAccepted { .. } => record.accepted_at = Some(at),
         Event::RegistrationRefused {
@@ -110,7 +112,7 @@ pub(super) fn hear(record: &mut Device, at: i64, event: &Event, newest: Generati
                 .as_deref()
                 .map(|id| id.rsplit('-').next().unwrap_or(id));
             if let Some(sequence) = digits.and_then(|digits| digits.parse().ok()) {
-                record.messages.receive(sequence);
+                record.messages.receive(sequence, terms.is_troubled(at));
             }
         }
         _ => {}

@@ -1,5 +1,7 @@
 //! Turns the books into checks that can be read.
 
+mod recovers;
+
 use std::collections::BTreeMap;
 
 use linarite_env::UnixMillis;
@@ -9,6 +11,7 @@ use super::retired::Misuse;
 use super::state::State;
 use super::story::{Bin, Refusals, Worst};
 use super::{CHECKS, TimelinePoint};
+use recovers::recovers;
 
 /// Offending devices that a check lists; more are only counted.
 const LISTED: usize = 10;
@@ -140,6 +143,7 @@ pub(super) fn judge(state: &mut State, end: UnixMillis) -> Findings {
         locked_out_refused(state),
         calls_answered(state),
         state.steps.check(8, terms.origin.0),
+        recovers(state),
     ];
     let mut gaps: Vec<i64> = state
         .devices
@@ -357,6 +361,14 @@ fn messages_arrive_once(state: &State, totals: &MessageTotals, end: UnixMillis) 
          acknowledged",
         totals.sent, totals.acknowledged, totals.received, totals.lost, totals.duplicated
     );
+    let resent: u64 = state
+        .devices
+        .iter()
+        .map(|device| device.messages.resent)
+        .sum();
+    if resent > 0 {
+        detail += &format!(", {resent} again because their acknowledgement was lost");
+    }
     if state.unmatched_messages > 0 {
         detail += &format!(", {} of an unknown sender", state.unmatched_messages);
     }
@@ -538,9 +550,12 @@ fn calls_answered(state: &State) -> Check {
         });
     }
     let unanswered = tally.offenders;
-    let detail = format!(
+    let mut detail = format!(
         "{} calls answered, {} found their device offline, {unanswered} devices left one unanswered",
         calls.answered, calls.not_online
     );
+    if calls.lost > 0 {
+        detail += &format!("; {} got lost in faults", calls.lost);
+    }
     tally.check(7, unanswered == 0, detail)
 }

@@ -54,6 +54,8 @@ pub(super) struct Messages {
     recent: VecDeque<(u32, i64)>,
     /// Messages beyond what can be told apart.
     pub(super) beyond: u64,
+    /// Arrivals of messages that had to come again.
+    pub(super) resent: u64,
 }
 
 impl Messages {
@@ -73,9 +75,15 @@ impl Messages {
         }
     }
 
-    pub(super) fn receive(&mut self, sequence: u32) {
+    /// Enters a message that arrived. While things are made to go wrong its acknowledgement may
+    /// be lost, and then it has to come again.
+    pub(super) fn receive(&mut self, sequence: u32, troubled: bool) {
         if self.in_bounds(sequence) && self.received.set(sequence) {
-            self.repeated.set(sequence);
+            if troubled && !self.acknowledged.has(sequence) {
+                self.resent += 1;
+            } else {
+                self.repeated.set(sequence);
+            }
         }
     }
 
@@ -138,9 +146,9 @@ mod tests {
         }
         messages.acknowledge(0);
         messages.acknowledge(64);
-        messages.receive(0);
-        messages.receive(0);
-        messages.receive(1);
+        messages.receive(0, true);
+        messages.receive(0, true);
+        messages.receive(1, false);
         assert_eq!(messages.totals(), (4, 2, 2));
         assert_eq!(messages.lost(), [64]);
         assert_eq!(messages.duplicated(), 1);
@@ -151,6 +159,17 @@ mod tests {
             [1],
             "65 was offered at the very end"
         );
+    }
+
+    #[test]
+    fn a_message_without_its_acknowledgement_may_come_again_while_things_go_wrong() {
+        let mut messages = Messages::default();
+        messages.offer(0, 0);
+        messages.receive(0, true);
+        messages.receive(0, true);
+        assert_eq!((messages.resent, messages.duplicated()), (1, 0));
+        messages.receive(0, false);
+        assert_eq!((messages.resent, messages.duplicated()), (1, 1));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::observation::Observation;
 pub(super) fn observation_line(what: &Observation) -> String {
     match what {
         Observation::Awoke => "awoke".to_owned(),
+        Observation::PowerLost => "lost power".to_owned(),
         Observation::FellAsleep => "fell asleep".to_owned(),
         Observation::CredentialStored { generation, .. } => format!("stored {generation}"),
         Observation::CredentialDropped { generation } => format!("dropped {generation}"),

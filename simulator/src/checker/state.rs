@@ -162,7 +162,8 @@ impl State {
         self.watch_retired(at, subject, &stamped.event);
         self.watch_breached(at, &stamped.event);
         self.watch_locked_out(at, subject, &stamped.event);
-        self.calls.hear(at.0, subject, &stamped.event);
+        let troubled = self.terms.is_troubled(at.0);
+        self.calls.hear(at.0, subject, &stamped.event, troubled);
         let record = subject.and_then(|device| self.devices.get(device as usize));
         let since = at.since(self.terms.origin);
         self.story.heard(subject, record, since, &stamped.event);
@@ -171,9 +172,9 @@ impl State {
                 u64::from(matches!(stamped.event, Event::TelemetryAccepted { .. }));
             return;
         };
-        let newest = self.terms.newest;
+        let terms = self.terms;
         self.change(device, at.0, |record| {
-            hear(record, at.0, &stamped.event, newest)
+            hear(record, at.0, &stamped.event, &terms)
         });
     }
 

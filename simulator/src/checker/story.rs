@@ -81,6 +81,7 @@ pub struct Worst {
 enum Deed {
     Woke,
     FellAsleep,
+    LostPower,
     Got(u32),
     Erased(u32),
     Registered(u32),
@@ -95,6 +96,7 @@ impl Deed {
     fn of(what: &Observation) -> Option<Self> {
         Some(match what {
             Observation::Awoke => Self::Woke,
+            Observation::PowerLost => Self::LostPower,
             Observation::FellAsleep => Self::FellAsleep,
             Observation::CredentialStored { generation, .. } => Self::Got(generation.0),
             Observation::CredentialDropped { generation } => Self::Erased(generation.0),
@@ -117,6 +119,7 @@ impl Deed {
         match self {
             Self::Woke => "woke".to_owned(),
             Self::FellAsleep => "fell asleep".to_owned(),
+            Self::LostPower => "lost its power".to_owned(),
             Self::Got(generation) => format!("was given certificate #{generation}"),
             Self::Erased(generation) => format!("erased certificate #{generation}"),
             Self::Registered(generation) => format!("registered with certificate #{generation}"),

@@ -9,11 +9,12 @@ use linarite_env::{Stamped, UnixMillis};
 use super::*;
 
 mod intent;
+mod recovery;
 
 const HUB: &str = "hub.example";
 const SECOND: i64 = 1000;
 /// The fleet's two certificates live from 0 to 1,000 s and from 0 to 10,000 s.
-const LIVES: [i64; 2] = [1_000, 10_000];
+const LIVES: [i64; 3] = [1_000, 10_000, 10_000];
 
 /// Tells the story of a fleet of two devices in seconds.
 struct Story {
@@ -37,6 +38,7 @@ impl Story {
             stranded_budget_ms: 0,
             breach: None,
             locked_out: None,
+            troubled: None,
             newest: Generation(2),
             grace_ms: 0,
             settle_ms: SECOND,

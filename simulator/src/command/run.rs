@@ -61,6 +61,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "individual-shadows-group",
     "storm",
     "slot-emptied-once-all-rolled",
+    "intermediate-expiry-with-faults",
     "mistakes/intermediate-removed-early",
     "mistakes/individual-switched-early",
     "mistakes/leaf-roll-changed-cn",
@@ -75,6 +76,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/individual-breach-hub-forgotten",
     "mistakes/intermediate-breach-hub-forgotten",
     "mistakes/intermediate-breach-wrong-order",
+    "mistakes/faults-called-once",
     "mistakes/late-devices-forgotten",
     "mistakes/root-breach-hub-forgotten",
     "mistakes/root-breach-root-left",
@@ -118,7 +120,7 @@ pub struct RunArgs {
     /// Run with N seeds, from the first on, until one ends otherwise than expected
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     seeds: Option<u32>,
-    /// Look for the fewest devices with which a run that failed fails the same check
+    /// Look for the fewest devices and faults with which a run that failed fails the same check
     #[arg(long)]
     minimise: bool,
     /// Runs at a time, each on a core of its own [default: one on each core]

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::firmware::Firmware;
+use crate::firmware::{Firmware, Jitter};
 
-/// Exponential back-off with full jitter: anything from nothing to the first delay doubled
-/// `attempt` times, and never more than the longest delay.
+/// Exponential back-off: the first delay doubled `attempt` times, and never more than the longest
+/// delay; with full jitter, anything from nothing to that.
 ///
-/// Full jitter, because devices that lost their hub in one moment must not return in one.
+/// Full jitter is usual, because devices that lost their hub in one moment must not return in one.
 pub(super) fn delay(rng: &mut Rng, firmware: &Firmware, attempt: u16) -> Duration {
-    Duration::from_millis(rng.u64(0..=ceiling(firmware, attempt)))
+    let most = ceiling(firmware, attempt);
+    Duration::from_millis(match firmware.jitter {
+        Jitter::Full => rng.u64(0..=most),
+        Jitter::None => most,
+    })
 }
 
 /// The longest delay before attempt number `attempt`, milliseconds.
@@ -42,5 +46,16 @@ mod tests {
         assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(20)));
         assert!(delays.iter().any(|delay| *delay < Duration::from_secs(2)));
         assert!(delays.iter().any(|delay| *delay > Duration::from_secs(18)));
+    }
+
+    #[test]
+    fn without_jitter_a_delay_is_what_it_may_be_at_most() {
+        let mut rng = Rng::with_seed(1);
+        let firmware = Firmware {
+            jitter: Jitter::None,
+            ..Firmware::default()
+        };
+        let delays = [0, 1, 9].map(|attempt| delay(&mut rng, &firmware, attempt).as_secs());
+        assert_eq!(delays, [5, 10, 600]);
     }
 }

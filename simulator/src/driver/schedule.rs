@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::fault::{DeviceFaults, Mishap};
 use crate::plan::{DevicePlan, Window};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Edge {
     Wake,
     Sleep,
+    /// Something goes wrong.
+    Mishap(Mishap),
 }
 
 /// The edges of a device's windows that are still to come.
@@ -21,6 +24,9 @@ pub(crate) struct Schedule {
     windows: Arc<[Window]>,
     /// Which edge is next, two to a window.
     next: usize,
+    faults: Option<Arc<DeviceFaults>>,
+    /// How many mishaps are over.
+    mishaps: usize,
 }
 
 impl Schedule {
@@ -31,20 +37,34 @@ impl Schedule {
             lag: plan.lag,
             windows: Arc::clone(&plan.windows),
             next: 0,
+            faults: plan.faults.clone(),
+            mishaps: 0,
         }
     }
 
     /// The next edge and its moment. A window too short for the device's lag has none, and one
     /// that ends beyond all reckoning never ends.
     pub(crate) fn next(&self) -> Option<(Instant, Edge)> {
-        self.upcoming().map(|(_, at, edge)| (at, edge))
+        let edge = self.upcoming().map(|(_, at, edge)| (at, edge));
+        match (edge, self.mishap()) {
+            (Some(edge), Some(mishap)) if mishap.0 < edge.0 => Some(mishap),
+            (edge, mishap) => edge.or(mishap),
+        }
     }
 
     /// Takes the next edge if its moment has come.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Instant, Edge)> {
-        let (place, at, edge) = self.upcoming().filter(|(_, at, _)| *at <= now)?;
-        self.next = place + 1;
+        let (at, edge) = self.next().filter(|(at, _)| *at <= now)?;
+        match edge {
+            Edge::Mishap(_) => self.mishaps += 1,
+            Edge::Wake | Edge::Sleep => self.next = self.upcoming()?.0 + 1,
+        }
         Some((at, edge))
+    }
+
+    fn mishap(&self) -> Option<(Instant, Edge)> {
+        let (offset, mishap) = *self.faults.as_ref()?.mishaps.get(self.mishaps)?;
+        Some((self.start.checked_add(offset)?, Edge::Mishap(mishap)))
     }
 
     fn upcoming(&self) -> Option<(usize, Instant, Edge)> {
@@ -78,6 +98,8 @@ mod tests {
             lag: Duration::from_secs(lag),
             windows: windows.collect(),
             next: 0,
+            faults: None,
+            mishaps: 0,
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::endpoint::{BoxedStream, Connector, Port, Services};
+use crate::fault::stream::Weather;
 use crate::pki::Credential;
 use crate::tls::{Client, TlsError};
 use crate::wire::{PACKET_MAX, Packet};
@@ -52,19 +53,22 @@ impl Dialer {
         })
     }
 
-    /// Connects to the MQTT port of `host`, showing `credential`. The time spent waiting for
+    /// Connects to the MQTT port of `host`, showing `credential`, through `weather`. The time spent waiting for
     /// other handshakes does not count against the time-out.
     pub(crate) async fn open(
         &self,
         host: &str,
         credential: &Credential,
+        weather: Option<Weather>,
     ) -> Result<Transport, String> {
-        let _turn = self
-            .handshakes
-            .acquire()
-            .await
-            .map_err(|closed| closed.to_string())?;
-        match timeout(DIAL_TIMEOUT, self.shake_hands(host, credential)).await {
+        // Who waits for nothing but a fault costs no work, and must not keep the others waiting.
+        let _turn = if weather.as_ref().is_some_and(Weather::is_rough) {
+            None
+        } else {
+            let turn = self.handshakes.acquire().await;
+            Some(turn.map_err(|closed| closed.to_string())?)
+        };
+        match timeout(DIAL_TIMEOUT, self.shake_hands(host, credential, weather)).await {
             Ok(result) => result,
             Err(_) => Err(format!(
                 "{host} did not finish the TLS handshake within 60 s"
@@ -72,7 +76,12 @@ impl Dialer {
         }
     }
 
-    async fn shake_hands(&self, host: &str, credential: &Credential) -> Result<Transport, String> {
+    async fn shake_hands(
+        &self,
+        host: &str,
+        credential: &Credential,
+        weather: Option<Weather>,
+    ) -> Result<Transport, String> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} is not a host name"))?;
         let tls = self
@@ -84,6 +93,10 @@ impl Dialer {
             .connect(host, Port::Mqtt)
             .await
             .map_err(|error| format!("cannot reach {host}: {error}"))?;
+        let stream = match weather {
+            Some(weather) => weather.around(stream),
+            None => stream,
+        };
         let stream = tls
             .connect(name, stream)
             .await

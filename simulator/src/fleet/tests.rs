@@ -49,6 +49,7 @@ fn plans() -> Vec<DevicePlan> {
         windows: Arc::clone(&windows),
         lag: Duration::from_secs(u64::from(index / 3)),
         telemetry_every: Duration::from_secs(600),
+        faults: None,
     };
     (0..DEVICES).map(plan).collect()
 }
@@ -173,7 +174,7 @@ fn a_task_is_small() {
         .unwrap();
     let _entered = runtime.enter();
     let schedule = Schedule::new(&plan, Instant::now());
-    let driver = Driver::new(plan.index, device, schedule, Arc::new(surroundings));
+    let driver = Driver::new(plan.index, device, schedule, Arc::new(surroundings), None);
     let (_, receiver) = mpsc::channel(1);
     let size = size_of_val(&driver.run(receiver, CancellationToken::new()));
     assert!(size <= 2_304, "{size} bytes");

@@ -11,7 +11,7 @@ use super::raw::{
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    intent, limits, readings, steps,
+    backoff, fault, intent, limits, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -57,6 +57,8 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     )?;
     let breach = intent::breach(source, raw.breach.as_ref(), &leaves, &steps, duration)?;
     let locked_out = intent::lockout(source, raw.locked_out.as_ref(), duration)?;
+    let (faults, recovery) =
+        fault::resolve(source, &raw.fault, raw.recovery.as_ref(), &hubs, duration)?;
     Ok(Scenario {
         name,
         file: source.file.to_owned(),
@@ -80,6 +82,8 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         fleet,
         authorities,
         leaves,
+        faults,
+        recovery,
         steps,
         expect: expectation(source, raw.expect.as_ref())?,
     })
@@ -108,7 +112,7 @@ fn raw_of(span: &Spanned<Span>) -> Span {
     *span.get_ref()
 }
 
-fn bounded(
+pub(super) fn bounded(
     source: Source<'_>,
     value: &Spanned<Span>,
     least: Span,
@@ -390,7 +394,7 @@ fn firmware(
             return Err(at(source, &entry.share, message));
         }
         let name = name_of(source, &entry.name)?;
-        let default = Firmware::default();
+        let default = backoff::resolve(source, &entry.backoff, Firmware::default())?;
         let model = Firmware {
             name,
             trigger: entry.trigger.unwrap_or(default.trigger),

@@ -7,6 +7,7 @@ use linarite_env::Entropy;
 
 use super::pace::Pace;
 use super::{FleetShape, Scenario};
+use crate::fault::{DeviceFaults, Fault};
 use crate::firmware::Firmware;
 use crate::observation::DeviceIndex;
 use crate::plan::{DevicePlan, Window};
@@ -52,6 +53,11 @@ pub fn device_plans(
         Pace::Virtual => (fleet.spread, fleet.telemetry),
         Pace::RealTime(shrunk) => (shrunk.real_time.spread, shrunk.real_time.telemetry),
     };
+    let faults: Vec<Fault> = scenario
+        .faults
+        .iter()
+        .map(|fault| fault.on_clock(pace))
+        .collect();
     let plan = |index| {
         let id = registration_id(index);
         let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
@@ -60,6 +66,7 @@ pub fn device_plans(
         DevicePlan {
             index,
             firmware,
+            faults: DeviceFaults::draw(&faults, entropy, &id),
             registration_id: id.into(),
             windows,
             lag: Duration::from_millis(lag),

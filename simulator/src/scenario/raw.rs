@@ -6,8 +6,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Reprovision;
+use super::backoff::RawBackoff;
 use super::condition::RawCondition;
 use super::duration::Span;
+use super::fault::{RawFault, RawRecovery};
 use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
 use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
@@ -50,6 +52,10 @@ pub(super) struct RawScenario {
     pub(super) leaf: Vec<RawLeaf>,
     #[serde(default)]
     pub(super) step: Vec<RawStep>,
+    #[serde(default)]
+    pub(super) fault: Vec<RawFault>,
+    #[serde(default)]
+    pub(super) recovery: Option<RawRecovery>,
     #[serde(default)]
     pub(super) expect: Option<RawExpect>,
 }
@@ -141,6 +147,8 @@ pub(super) struct RawFirmware {
     pub(super) keeps: Option<Keeps>,
     #[serde(default)]
     pub(super) answers: Option<Answers>,
+    #[serde(default)]
+    pub(super) backoff: RawBackoff,
     #[serde(default)]
     pub(super) awake: Option<Spanned<Vec<Spanned<RawWindow>>>>,
 }

@@ -8,7 +8,7 @@ use super::plan::device_plans;
 use super::*;
 use crate::observation::DeviceIndex;
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 name = "small"
 claim = "a claim"
 duration = "10d"

@@ -1,5 +1,5 @@
 //! `linarite run --seeds` and `--minimise`: looks for a seed with which a scenario ends otherwise
-//! than it should, and for the fewest devices with which it still fails.
+//! than it should, and for the fewest devices and faults with which it still fails.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Quiet, RunArgs, execute, jobs, pool, tell};
+use crate::fault::Fault;
 use crate::report::{Report, Verdict};
 use crate::scenario::Scenario;
 
@@ -111,7 +112,7 @@ pub(super) fn explore(
     Ok((found, last))
 }
 
-/// The fewest devices with which a run was seen to fail.
+/// The fewest devices with which a run was seen to fail, and the faults that it took.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Minimum {
     scenario: String,
@@ -120,20 +121,28 @@ pub(super) struct Minimum {
     /// Devices of the run that was shortened.
     from: u32,
     runs: u32,
+    /// Faults without which it did not fail, where there are any in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<String>>,
     replay: String,
 }
 
 impl Minimum {
     /// For the terminal.
     pub(super) fn text(&self) -> String {
+        let faults = match self.faults.as_deref() {
+            None => String::new(),
+            Some([]) => "\n  faults  it fails without any of them".to_owned(),
+            Some(faults) => format!("\n  faults  it takes {}", faults.join(", ")),
+        };
         format!(
-            "{}: {} fails with {} of {} devices (found in {} runs)\n  replay  {}",
+            "{}: {} fails with {} of {} devices (found in {} runs){faults}\n  replay  {}",
             self.scenario, self.check, self.devices, self.from, self.runs, self.replay
         )
     }
 }
 
-/// Shortens the run that `report` tells of, as long as the same check fails. Gives `None` where
+/// Shortens the run that `report` tells of and leaves faults out of it, as long as the same check fails. Gives `None` where
 /// it passed.
 pub(super) fn minimise(
     args: &RunArgs,
@@ -144,31 +153,68 @@ pub(super) fn minimise(
         return Ok(None);
     };
     let mut shortest = report.clone();
-    let runs = shrink(report.devices, |devices| {
-        let mut next = scenario.clone();
-        next.seed = report.seed;
+    let mut next = scenario.clone();
+    next.seed = report.seed;
+    let mut runs = shrink(report.devices, |devices| {
         next.fleet.devices = devices;
-        let tried = execute(args, next, Quiet::Yes)?;
-        let fails = tried
-            .checks
-            .iter()
-            .any(|one| one.name == check && !one.passed);
-        let ends = if fails { "fails as well" } else { "holds" };
-        tell(&format!("{devices} devices: {check} {ends}"));
+        let (fails, tried) = attempt(args, &next, check, &format!("{devices} devices"))?;
         if fails {
             shortest = tried;
         }
         Ok::<bool, anyhow::Error>(fails)
     })?;
+    next.fleet.devices = shortest.devices;
+    let mut faults = None;
+    if !next.faults.is_empty() {
+        let all = std::mem::take(&mut next.faults);
+        runs += u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let needed = needed(all, |fault, left| {
+            next.faults = left.to_vec();
+            Ok::<bool, anyhow::Error>(attempt(args, &next, check, &format!("without {fault}"))?.0)
+        })?;
+        faults = Some(needed.iter().map(Fault::to_string).collect());
+    }
     let minimum = Minimum {
         scenario: scenario.name.clone(),
         check,
         devices: shortest.devices,
         from: report.devices,
         runs,
+        faults,
         replay: shortest.replay.clone(),
     };
     Ok(Some((minimum, shortest)))
+}
+
+/// Runs `scenario` and tells whether `check` fails in it.
+fn attempt(
+    args: &RunArgs,
+    scenario: &Scenario,
+    check: &str,
+    what: &str,
+) -> anyhow::Result<(bool, Report)> {
+    let tried = execute(args, scenario.clone(), Quiet::Yes)?;
+    let fails = { tried.checks.iter() }.any(|one| one.name == check && !one.passed);
+    let ends = if fails { "fails as well" } else { "holds" };
+    tell(&format!("{what}: {check} {ends}"));
+    Ok((fails, tried))
+}
+
+/// Leaves one fault after the other out, for good if it still `fails` without it and those that
+/// were left out before. Gives those that are needed.
+fn needed<E>(
+    mut faults: Vec<Fault>,
+    mut fails: impl FnMut(&Fault, &[Fault]) -> Result<bool, E>,
+) -> Result<Vec<Fault>, E> {
+    let mut place = 0;
+    while place < faults.len() {
+        let fault = faults.remove(place);
+        if !fails(&fault, &faults)? {
+            faults.insert(place, fault);
+            place += 1;
+        }
+    }
+    Ok(faults)
 }
 
 /// The check that says most: the one that the scenario names, else the first that fails.
@@ -198,8 +244,33 @@ fn shrink<E>(from: u32, mut fails: impl FnMut(u32) -> Result<bool, E>) -> Result
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::time::Duration;
 
     use super::*;
+    use crate::fault::{FaultKind, Share};
+
+    #[test]
+    fn faults_are_left_out_as_long_as_it_fails_without_them() {
+        let fault = |number| Fault {
+            number,
+            kind: FaultKind::LoseReplies,
+            from: Duration::ZERO,
+            until: Duration::from_secs(1),
+            share: Share::ALL,
+        };
+        let numbers = |faults: &[Fault]| faults.iter().map(|one| one.number).collect::<Vec<_>>();
+        let table: [(&[u32], &[u32]); 4] =
+            [(&[], &[]), (&[3], &[3]), (&[1, 4], &[1, 4]), (&[2], &[2])];
+        for (it_takes, expected) in table {
+            let mut runs = 0;
+            let needed = needed((1..=4).map(fault).collect(), |_, left| {
+                runs += 1;
+                let left = numbers(left);
+                Ok::<bool, Infallible>(it_takes.iter().all(|number| left.contains(number)))
+            });
+            assert_eq!((numbers(&needed.unwrap()).as_slice(), runs), (expected, 4));
+        }
+    }
 
     #[test]
     fn a_failing_run_shrinks_to_the_fewest_devices_that_fail() {

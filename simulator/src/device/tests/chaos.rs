@@ -62,7 +62,7 @@ impl Laws {
     fn check_report(&mut self, observation: &Observation) {
         match observation {
             Observation::Awoke => assert!(!std::mem::replace(&mut self.awake, true)),
-            Observation::FellAsleep => {
+            Observation::FellAsleep | Observation::PowerLost => {
                 assert!(std::mem::replace(&mut self.awake, false));
                 assert!(!self.session, "asleep with a session");
             }
@@ -97,7 +97,7 @@ impl Laws {
 }
 
 fn step(rig: &mut Rig, laws: &mut Laws, rng: &mut Rng, stored: &mut u32) {
-    match rng.u8(0..24) {
+    match rng.u8(0..25) {
         0..6 => {
             if let Some(link) = laws.line(rng, Line::Dialling) {
                 laws.lines.insert(number(link), Line::Open);
@@ -145,6 +145,7 @@ fn step(rig: &mut Rig, laws: &mut Laws, rng: &mut Rng, stored: &mut u32) {
         18 => rig.sleep(),
         19 => rig.wake(),
         20 => rig.call("reprovision"),
+        21 => rig.lose_power(),
         _ if rig.device.poll_timeout().is_some() => {
             rig.wait();
         }

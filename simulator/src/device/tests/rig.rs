@@ -38,6 +38,7 @@ impl Rig {
             windows: Arc::from([]),
             lag: Duration::ZERO,
             telemetry_every: Duration::from_secs(600),
+            faults: None,
         };
         let account = Account {
             dps_host: "dps.net".into(),
@@ -82,6 +83,11 @@ impl Rig {
 
     pub(super) fn wake(&mut self) {
         self.device.wake(self.now);
+        self.collect();
+    }
+
+    pub(super) fn lose_power(&mut self) {
+        self.device.lose_power(self.now);
         self.collect();
     }
 
@@ -345,6 +351,8 @@ fn short(observation: &Observation) -> String {
         Observation::MethodAnswered { method, status } => {
             format!("MethodAnswered({method} {status})")
         }
-        Observation::Awoke | Observation::FellAsleep => format!("{observation:?}"),
+        Observation::Awoke | Observation::FellAsleep | Observation::PowerLost => {
+            format!("{observation:?}")
+        }
     }
 }
