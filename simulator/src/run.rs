@@ -197,9 +197,19 @@ async fn take_step(
     operator.carry_out(step, Some(fleet)).await
 }
 
-/// Sets time zero so far ahead that what is prepared before is ready by then.
-fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
-    let preparation = match options.pace {
+/// What the clock of a run shows at first: `usual`, unless the scenario begins on a day of the
+/// calendar, before which it is prepared.
+#[must_use]
+pub fn epoch(scenario: &Scenario, options: &Options, usual: UnixMillis) -> UnixMillis {
+    let before = preparation(scenario, options).as_millis();
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let starts = scenario.starts;
+    starts.map_or(usual, |starts| UnixMillis(starts.0.saturating_sub(before)))
+}
+
+/// How long before time zero a run begins, so that what is prepared is ready by then.
+fn preparation(scenario: &Scenario, options: &Options) -> Duration {
+    match options.pace {
         Pace::Virtual => Duration::from_secs(3600),
         Pace::RealTime(_) => {
             let each = match scenario.fleet.enrollment {
@@ -208,7 +218,12 @@ fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
             };
             Duration::from_secs(2) + Duration::from_millis(u64::from(options.devices) * each)
         }
-    };
+    }
+}
+
+/// Sets time zero so far ahead that what is prepared before is ready by then.
+fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
+    let preparation = preparation(scenario, options);
     let prepared_from = stage.env.clock.now_ms();
     let span = i64::try_from(preparation.as_millis()).unwrap_or(i64::MAX);
     let origin = UnixMillis(prepared_from.0.saturating_add(span));

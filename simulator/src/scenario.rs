@@ -4,6 +4,7 @@
 //! [`Scenario`] in which every name is known to exist. Nothing later re-reads the file.
 
 pub mod admission;
+mod authority;
 mod check;
 pub mod duration;
 pub mod intent;
@@ -19,6 +20,8 @@ pub mod suggest;
 use std::fmt;
 use std::time::Duration;
 
+use linarite_env::UnixMillis;
+
 pub use duration::Span;
 pub use intent::{Breach, Lockout};
 pub use place::ScenarioError;
@@ -26,6 +29,7 @@ pub use place::ScenarioError;
 use crate::firmware::Firmware;
 use crate::matrix::Matrix;
 use crate::observation::Generation;
+use crate::pki::Given;
 use crate::plan::Window;
 use crate::readings::Readings;
 
@@ -47,6 +51,8 @@ pub struct Scenario {
     pub proves: Vec<String>,
     /// Seed, where the command line gives none.
     pub seed: u64,
+    /// Time zero as a day of the calendar, where the scenario has one.
+    pub starts: Option<UnixMillis>,
     /// Length of the run.
     pub duration: Duration,
     /// From when on the zero-downtime checks count.
@@ -133,6 +139,8 @@ pub struct Authority {
     pub from: Span,
     /// Last moment of its life.
     pub until: Span,
+    /// Its certificate and key, where they were made elsewhere.
+    pub given: Option<Given>,
 }
 
 /// One generation of device certificates.

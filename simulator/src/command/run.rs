@@ -19,7 +19,7 @@ use crate::lab::{Lab, LabMode};
 use crate::progress::Progress;
 use crate::readings;
 use crate::report::{Report, junit};
-use crate::run::{Options, Stage, run_scenario};
+use crate::run::{self, Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
 use crate::scenario::suggest::{nearest, with_suggestion};
 use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
@@ -329,6 +329,8 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
         } else {
             VIRTUAL_EPOCH
         };
+        let options = Options { devices, pace };
+        let epoch = run::epoch(&scenario, &options, epoch);
         let env = Env::new(Clock::tokio(epoch), seed);
         let lab = Lab::with_readings(env.clone(), mode, &scenario.hubs, &scenario.settings)
             .await
@@ -338,7 +340,6 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
             connector: Arc::clone(&lab.connector),
             env,
         };
-        let options = Options { devices, pace };
         let report = run_scenario(Arc::new(scenario), &options, &stage, progress).await;
         lab.stop().await;
         report.context("cannot run the scenario")

@@ -19,6 +19,10 @@ pub(super) fn issue(
 ) -> Result<(Pki, Issued), PkiError> {
     let mut pki = Pki::new();
     for authority in &scenario.authorities {
+        if let Some(given) = &authority.given {
+            pki.add_given(&authority.name, given, authority.issuer.as_deref())?;
+            continue;
+        }
         let (from, until) = times.validity(&options.pace, authority.from, authority.until);
         match &authority.issuer {
             None => pki.add_root(&authority.name, from, until)?,

@@ -22,6 +22,8 @@ pub(super) struct RawScenario {
     pub(super) proves: Vec<String>,
     #[serde(default = "one")]
     pub(super) seed: u64,
+    #[serde(default)]
+    pub(super) starts: Option<Spanned<String>>,
     pub(super) duration: Spanned<Span>,
     pub(super) roll_starts: Spanned<Span>,
     pub(super) budget: RawBudget,
@@ -148,7 +150,12 @@ pub(super) struct RawAuthority {
     pub(super) name: Spanned<String>,
     #[serde(default)]
     pub(super) issuer: Option<Spanned<String>>,
-    pub(super) valid: Spanned<[Span; 2]>,
+    #[serde(default)]
+    pub(super) valid: Option<Spanned<[Span; 2]>>,
+    #[serde(default)]
+    pub(super) certificate: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) key: Option<Spanned<String>>,
 }
 
 /// One generation of device certificates.
