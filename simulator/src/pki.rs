@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rcgen::{Issuer, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::observation::Generation;
 
@@ -148,6 +148,34 @@ impl Pki {
                 path,
             },
         );
+        Ok(())
+    }
+
+    /// Adds a cross certificate: an authority with the name and key of the authority `twin`, signed
+    /// by the authority `issuer`; otherwise like [`Self::add_root`].
+    ///
+    /// # Errors
+    /// [`PkiError::NameTaken`], [`PkiError::UnknownName`], [`PkiError::NoKey`], otherwise what
+    /// making it met.
+    pub fn add_cross_signed(
+        &mut self,
+        name: &str,
+        twin: &str,
+        issuer: &str,
+        validity: (i64, i64),
+    ) -> Result<(), PkiError> {
+        self.require_free(name)?;
+        let above = self.authority(issuer)?;
+        let key = self.authority(twin)?.signer(twin)?.key();
+        let params = template_of_authority(twin, validity.0, validity.1)?;
+        let certificate = params.signed_by(key, above.signer(issuer)?)?;
+        let path = std::iter::once(certificate.into())
+            .chain(above.path.iter().cloned())
+            .collect();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let issuer = Some(Issuer::new(params, KeyPair::try_from(&key)?));
+        self.authorities
+            .insert(name.to_owned(), Authority { issuer, path });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linarite_env::{Clock, Env, UnixMillis};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::checker::{Ledger, Names, Terms};
 use crate::endpoint::{Connector, Services};
@@ -19,13 +19,16 @@ use crate::progress::Progress;
 use crate::report::{Report, Run};
 use crate::scenario::duration::Span;
 use crate::scenario::pace::Pace;
-use crate::scenario::plan::{device_plans, registration_id};
+use crate::scenario::plan::device_plans;
 use crate::scenario::{Enrollment, Scenario, Step};
 use crate::service_client::ServiceError;
 use crate::tls::TlsError;
 
 /// Handshakes the fleet makes at a time.
 const HANDSHAKES_AT_ONCE: usize = 64;
+
+/// How far the services' events may be behind, where these are in another process.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// Why a run could not be carried through. What a device or a service does wrong is no such
 /// reason; that stands in the report.
@@ -119,7 +122,7 @@ pub async fn run_scenario(
         env: stage.env.clone(),
         pki,
         credentials: Arc::clone(&issued),
-        registration_ids: registration_ids(options),
+        registration_ids: registration_ids(&scenario, options),
         firmware: plans
             .iter()
             .map(|plan| Arc::clone(&plan.firmware))
@@ -163,6 +166,10 @@ pub async fn run_scenario(
         steps.push(take_step(&operator, step, &options.pace, times.start, end, &fleet).await);
     }
     sleep_until(end).await;
+    if let Pace::RealTime(_) = options.pace {
+        // What the services tell of the last moments may still be on its way.
+        sleep(ECHO).await;
+    }
     let now = stage.env.clock.now_ms();
     let findings = ledger.judge(now);
     fleet.stop().await;
@@ -261,9 +268,9 @@ fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
     }
 }
 
-fn registration_ids(options: &Options) -> Vec<Arc<str>> {
+fn registration_ids(scenario: &Scenario, options: &Options) -> Vec<Arc<str>> {
     (0..options.devices)
-        .map(|index| registration_id(DeviceIndex(index)).into())
+        .map(|index| scenario.registration_id(DeviceIndex(index)).into())
         .collect()
 }
 
@@ -275,7 +282,10 @@ fn names(scenario: &Scenario, options: &Options) -> Vec<Names> {
             registration_id: id,
         }
     };
-    registration_ids(options).into_iter().map(names).collect()
+    registration_ids(scenario, options)
+        .into_iter()
+        .map(names)
+        .collect()
 }
 
 impl Times {

@@ -20,6 +20,8 @@ use crate::pki::{Given, GivenError};
 
 /// Most authorities of a scenario.
 const AUTHORITIES_MAX: usize = 50;
+/// Most certificates that a device shows with its own.
+const CHAIN_MAX: usize = 9;
 /// Time between the youngest given certificate and the start of a run, for what goes before it.
 const AHEAD_MS: i64 = 3_600_000;
 /// Years a run may begin in; certificates cannot state what lies beyond.
@@ -129,14 +131,102 @@ fn one(
             }
         },
     };
+    let same_key_as = twin(source, entry, above)?;
     let issuer = entry.issuer.as_ref().map(|issuer| issuer.get_ref().clone());
     Ok(Authority {
         name,
         issuer,
+        same_key_as,
         from,
         until,
         given,
     })
+}
+
+/// The authority whose subject and key this one shares.
+fn twin(source: Source<'_>, entry: &RawAuthority, above: &[Authority]) -> Checked<Option<String>> {
+    let Some(name) = &entry.same_key_as else {
+        return Ok(None);
+    };
+    issuer_exists(source, name, above)?;
+    let wrong = |message: &str| Err(at(source, name, message));
+    let twin = above.iter().find(|known| known.name == *name.get_ref());
+    if entry.certificate.is_some() {
+        return wrong("the certificate says whose key it holds; leave `same_key_as` out");
+    }
+    if twin.is_some_and(|twin| twin.given.is_some()) {
+        return wrong(
+            "the run cannot cross-sign an authority from files; give the cross certificate's own \
+             file as `certificate`",
+        );
+    }
+    if twin.is_some_and(|twin| twin.same_key_as.is_some()) {
+        return wrong(
+            "this is a cross certificate itself; name the authority it shares a key with",
+        );
+    }
+    match &entry.issuer {
+        None => wrong("a cross certificate is signed by another; name its `issuer`"),
+        Some(issuer) if issuer.get_ref() == name.get_ref() => {
+            wrong("its issuer would be itself; another authority signs a cross certificate")
+        }
+        Some(_) => Ok(Some(name.get_ref().clone())),
+    }
+}
+
+/// The authorities that devices show with a leaf, each of which signed the one before.
+pub(super) fn chain(
+    source: Source<'_>,
+    leaf: &RawLeaf,
+    authorities: &[Authority],
+) -> Checked<Option<Vec<String>>> {
+    let Some(chain) = &leaf.chain else {
+        return Ok(None);
+    };
+    let find = |name: &str| authorities.iter().find(|known| known.name == name);
+    let mut issuer = find(leaf.issuer.get_ref());
+    let mut below = "the leaf".to_owned();
+    let mut names = Vec::new();
+    for name in chain.get_ref() {
+        issuer_exists(source, name, authorities)?;
+        let next = find(name.get_ref());
+        if names.len() >= CHAIN_MAX {
+            let message = format!("a device shows at most {CHAIN_MAX} certificates with its own");
+            return Err(at(source, name, message));
+        }
+        match (issuer, next) {
+            (Some(signer), Some(next)) if is_key_of(next, signer) => {
+                below = format!("`{}`", next.name);
+                names.push(next.name.clone());
+                issuer = next.issuer.as_deref().and_then(find);
+            }
+            (Some(signer), _) => {
+                let message = format!(
+                    "`{}` did not sign {below}; `{}` did, or a cross certificate with its key",
+                    name.get_ref(),
+                    signer.name
+                );
+                return Err(at(source, name, message));
+            }
+            (None, _) => {
+                let message = format!("nobody is above {below}, which is a root");
+                return Err(at(source, name, message));
+            }
+        }
+    }
+    Ok(Some(names))
+}
+
+/// Whether `one` carries the name and key of `other`.
+fn is_key_of(one: &Authority, other: &Authority) -> bool {
+    fn origin(authority: &Authority) -> &str {
+        authority.same_key_as.as_ref().unwrap_or(&authority.name)
+    }
+    let same = |one: &Given, other: &Given| {
+        one.certificate().public_key_info() == other.certificate().public_key_info()
+    };
+    origin(one) == origin(other)
+        || matches!((&one.given, &other.given), (Some(one), Some(other)) if same(one, other))
 }
 
 /// Compares what the scenario says of the issuer with what the certificate says.

@@ -76,6 +76,7 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         settings,
         overrides: Readings::new(),
         matrix,
+        id_prefix: "dev-".to_owned(),
         fleet,
         authorities,
         leaves,
@@ -222,10 +223,12 @@ fn leaves(
             }
         };
         let [from, until] = life(source, &entry.valid)?;
+        let chain = authority::chain(source, entry, authorities)?;
         let issuer = entry.issuer.get_ref().clone();
         leaves.push(LeafKind {
             generation,
             issuer,
+            chain,
             common_name,
             from,
             until,

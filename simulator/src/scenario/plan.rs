@@ -28,12 +28,6 @@ fn windows(awake: &[Window], pace: &Pace) -> Arc<[Window]> {
     windows.into()
 }
 
-/// The registration id of a device: `dev-00001` is the first.
-#[must_use]
-pub fn registration_id(index: DeviceIndex) -> String {
-    format!("dev-{:05}", u64::from(index.0) + 1)
-}
-
 /// The plans of the first `devices` devices of `scenario`.
 #[must_use]
 pub fn device_plans(
@@ -53,7 +47,7 @@ pub fn device_plans(
         Pace::RealTime(shrunk) => (shrunk.real_time.spread, shrunk.real_time.telemetry),
     };
     let plan = |index| {
-        let id = registration_id(index);
+        let id = scenario.registration_id(index);
         let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
         let lag = entropy.stream("lag", &id).u64(0..=spread_ms);
         let Model { firmware, windows } = model(&models, entropy, &id);

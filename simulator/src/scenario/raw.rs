@@ -156,6 +156,8 @@ pub(super) struct RawAuthority {
     pub(super) certificate: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) key: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) same_key_as: Option<Spanned<String>>,
 }
 
 /// One generation of device certificates.
@@ -166,6 +168,8 @@ pub(super) struct RawLeaf {
     pub(super) issuer: Spanned<String>,
     #[serde(default)]
     pub(super) common_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) chain: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) valid: Spanned<[Span; 2]>,
 }
 

@@ -118,6 +118,10 @@ at = "0d"
 do = "add-ca-certificate"
 certificate = "root"
 [[step]]
+do = "put-group"
+group = "fleet"
+primary = "root"
+[[step]]
 at = "6d"
 do = "deliver-leaf"
 generation = 2
@@ -304,5 +308,90 @@ fn what_is_wrong_with_files_is_said_at_their_place() {
     ];
     for case in table {
         folder.refuses(case);
+    }
+}
+
+/// A new root that the old one vouches for, and a leaf whose chain says so.
+fn crossed() -> String {
+    let cross = "[[authority]]\nname = \"new\"\nvalid = [\"0d\", \"90d\"]\n\
+                 [[authority]]\nname = \"new-by-root\"\nsame_key_as = \"new\"\nissuer = \"root\"\n\
+                 valid = [\"0d\", \"80d\"]\n\
+                 [[authority]]\nname = \"below\"\nissuer = \"new\"\nvalid = [\"0d\", \"70d\"]\n\
+                 [[leaf]]\ngeneration = 1";
+    let leaf = "generation = 2\nissuer = \"below\"\nchain = [\"below\", \"new-by-root\"]\n";
+    GOOD.replacen("[[leaf]]\ngeneration = 1", cross, 1)
+        .replacen("generation = 2\nissuer = \"issuer\"\n", leaf, 1)
+}
+
+#[test]
+fn a_leaf_shows_the_cross_certificate_it_names() {
+    let scenario = Folder::new().parse(&crossed()).unwrap();
+    let shown = scenario.shown_with(&scenario.leaves[1]);
+    let names: Vec<&str> = shown.iter().map(|known| known.name.as_str()).collect();
+    assert_eq!(names, ["below", "new-by-root"]);
+    let usual = scenario.shown_with(&scenario.leaves[0]);
+    assert_eq!(usual.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_with_cross_certificates_is_said_at_their_place() {
+    let folder = Folder::new();
+    let (twin, chain) = ("authority[4].same_key_as", "leaf[2].chain");
+    let table = [
+        (
+            "same_key_as = \"new\"",
+            "same_key_as = \"nwe\"",
+            twin,
+            "no authority `nwe`",
+        ),
+        (
+            "same_key_as = \"new\"",
+            "same_key_as = \"root\"",
+            twin,
+            "own file as `certificate`",
+        ),
+        (
+            "issuer = \"root\"\nvalid",
+            "valid",
+            twin,
+            "name its `issuer`",
+        ),
+        (
+            "issuer = \"root\"\nvalid",
+            "issuer = \"new\"\nvalid",
+            twin,
+            "would be itself",
+        ),
+        (
+            "[\"below\", \"new-by-root\"]",
+            "[\"new-by-root\"]",
+            chain,
+            "did not sign the leaf",
+        ),
+        (
+            "\"new-by-root\"]",
+            "\"issuer\"]",
+            chain,
+            "did not sign `below`; `new` did",
+        ),
+        (
+            "\"new-by-root\"]",
+            "\"new\", \"root\"]",
+            chain,
+            "nobody is above `new`",
+        ),
+        (
+            "\"new-by-root\"]",
+            "\"nobody\"]",
+            chain,
+            "no authority `nobody`",
+        ),
+    ];
+    for (old, new, field, words) in table {
+        let text = crossed().replacen(old, new, 1);
+        assert_ne!(text, crossed(), "`{old}` is not in the scenario");
+        let error = folder.parse(&text).unwrap_err();
+        assert_eq!(error.field, field, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
