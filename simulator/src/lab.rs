@@ -118,9 +118,9 @@ impl Connector for Pipes {
 }
 
 /// Connects through the loopback interface, whatever the host is called.
-struct Sockets {
-    mqtt: SocketAddr,
-    https: SocketAddr,
+pub(crate) struct Sockets {
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) https: SocketAddr,
 }
 
 impl Connector for Sockets {

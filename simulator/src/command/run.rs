@@ -3,6 +3,7 @@
 mod check;
 mod explore;
 mod matrix;
+mod target;
 
 use std::fs;
 use std::io;
@@ -23,6 +24,7 @@ use crate::run::{self, Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
 use crate::scenario::suggest::{nearest, with_suggestion};
 use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
+use crate::target::Target;
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
 const VIRTUAL_EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
@@ -88,7 +90,7 @@ pub struct RunArgs {
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Check the files and run nothing
-    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect", "seeds", "minimise", "set", "matrix"])]
+    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "target", "report", "expect", "seeds", "minimise", "set", "matrix"])]
     check: bool,
     /// Seed in place of the scenario's
     #[arg(long, value_name = "N")]
@@ -99,6 +101,10 @@ pub struct RunArgs {
     /// Use real sockets and the wall clock instead of virtual time in memory
     #[arg(long)]
     real_time: bool,
+    /// Run on an emulator that is up, by the file that its `linarite up --write-target FILE` wrote, in
+    /// real time; what the run makes there is removed again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "seeds", "minimise"])]
+    target: Option<PathBuf>,
     /// Read something that Azure does not document in another way
     #[arg(long, value_name = "SETTING=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
@@ -149,6 +155,9 @@ pub fn run(args: &RunArgs) -> Exit {
         Ok(scenarios) => scenarios,
         Err(error) => return fails(Exit::Usage, &error),
     };
+    if let Err(error) = target::suitable(args, &scenarios) {
+        return fails(Exit::Usage, &error);
+    }
     let mut reports = Vec::new();
     for scenario in scenarios {
         match one(args, &scenario) {
@@ -305,7 +314,7 @@ enum Quiet {
 
 /// Runs one scenario on a runtime and an emulator of its own.
 fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<Report> {
-    let (runtime, pace, mode) = if args.real_time {
+    let (runtime, pace, mode) = if args.real_time || args.target.is_some() {
         // A device needs two sockets, one at each end; what is not granted shows as a refusal.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -325,6 +334,11 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
         Quiet::Yes => Progress::silent(),
         Quiet::No => Progress::new(&scenario.name, devices, days, pace.clone()),
     });
+    if let Some(path) = &args.target {
+        let target = Target::read(path)?;
+        let options = Options { devices, pace };
+        return runtime.block_on(Box::pin(target.run(scenario, &options, progress)));
+    }
     runtime.block_on(Box::pin(async {
         let epoch = if args.real_time {
             Clock::system().now_ms()
