@@ -4,9 +4,9 @@
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
 //! `c2d`, `device_http`, `faults`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`,
-//! `mirror`), certificates of strangers (`openssl`), the fleet (`scenarios`, `procedures`,
-//! `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the repository
-//! (`tidy`).
+//! `mirror`), certificates of strangers (`openssl`, `own_pki`), the fleet (`scenarios`,
+//! `procedures`, `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the
+//! repository (`tidy`).
 //!
 //! Tests that need the folder `../shared` or a command that is not there say so and pass.
 
@@ -63,6 +63,7 @@ mod throttle;
 mod tls;
 
 mod openssl;
+mod own_pki;
 
 mod model;
 mod procedures;

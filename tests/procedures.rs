@@ -14,7 +14,7 @@ fn every_procedure_passes(trigger: Roll) {
     all.retain(|procedure| procedure.trigger == trigger);
     assert_eq!(all.len(), 11);
     for procedure in all {
-        let text = procedure.text(None).unwrap();
+        let text = procedure.text(None, None).unwrap();
         let report = run_with(Scenario::parse("new.toml", &text).unwrap(), 1, DEVICES);
         assert_eq!(report.verdict, Verdict::Pass, "{}\n{text}", report.text());
         assert_eq!(report.devices_on_new_certificate, DEVICES as usize);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use linarite::lab::{Lab, LabMode};
 use linarite::progress::Progress;
 use linarite::report::{Report, Verdict};
-use linarite::run::{Options, Stage, run_scenario};
+use linarite::run::{Options, Stage, epoch, run_scenario};
 use linarite::scenario::pace::Pace;
 use linarite::scenario::{Expectation, Scenario};
 use linarite_env::{Clock, Env};
@@ -47,7 +47,11 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(async {
-        let env = Env::new(Clock::tokio(EPOCH), seed);
+        let options = Options {
+            devices,
+            pace: Pace::Virtual,
+        };
+        let env = Env::new(Clock::tokio(epoch(&scenario, &options, EPOCH)), seed);
         let lab = Lab::of_scenario(env.clone(), LabMode::InMemory, &scenario)
             .await
             .unwrap();
@@ -55,10 +59,6 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
             services: lab.services.clone(),
             connector: Arc::clone(&lab.connector),
             env,
-        };
-        let options = Options {
-            devices,
-            pace: Pace::Virtual,
         };
         let progress = Arc::new(Progress::silent());
         let report = run_scenario(Arc::new(scenario), &options, &stage, progress)

@@ -83,7 +83,7 @@ impl Lab {
                 Arc::new(Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
-                    emulator: Wanted(emulator.clone()),
+                    emulator: Some(Wanted(emulator.clone())),
                 })
             }
         };
@@ -161,10 +161,22 @@ impl Connector for Pipes {
 }
 
 /// Connects through the loopback interface, whatever the host is called.
-struct Sockets {
+pub(crate) struct Sockets {
     mqtt: SocketAddr,
     https: SocketAddr,
-    emulator: Wanted,
+    /// What can be made to fail; nothing where the services are somebody else's.
+    emulator: Option<Wanted>,
+}
+
+impl Sockets {
+    /// The way to services that are somebody else's.
+    pub(crate) fn to(mqtt: SocketAddr, https: SocketAddr) -> Self {
+        Self {
+            mqtt,
+            https,
+            emulator: None,
+        }
+    }
 }
 
 impl Connector for Sockets {
@@ -182,6 +194,7 @@ impl Connector for Sockets {
     }
 
     fn trouble(&self) -> Option<&dyn Trouble> {
-        Some(&self.emulator)
+        let emulator = self.emulator.as_ref()?;
+        Some(emulator)
     }
 }

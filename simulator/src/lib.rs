@@ -22,5 +22,6 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod service_client;
+pub mod target;
 pub mod tls;
 pub mod wire;

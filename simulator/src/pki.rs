@@ -2,12 +2,15 @@
 //!
 //! Names and moments come in, certificates and keys go out. Keys are never drawn from the
 //! seed; reports name certificates by issuer and generation, so a run stays reproducible.
-//! Files are the business of [`crate::command::pki`].
+//! Files are only read, for authorities that were made elsewhere; [`crate::command::pki`] writes.
 
 mod credential;
+pub(crate) mod files;
+mod given;
 mod template;
 
 pub use credential::Credential;
+pub use given::{Given, GivenError};
 pub(crate) use template::{certificate_to_pem, template_of_authority, template_of_leaf};
 
 use std::collections::BTreeMap;
@@ -15,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rcgen::{Issuer, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::observation::Generation;
 
@@ -36,6 +39,12 @@ pub enum PkiError {
         /// The name asked for twice.
         name: String,
     },
+    /// The authority came without its key.
+    #[error("the certificate authority {name:?} was given without its key, so it cannot sign")]
+    NoKey {
+        /// The name.
+        name: String,
+    },
     /// A moment lies outside the years a certificate can state.
     #[error("{seconds} s since 1970 lies outside the years a certificate can state")]
     Moment {
@@ -52,9 +61,19 @@ pub enum PkiError {
 
 /// One certificate authority: what it signs with, and what it sends along.
 struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    /// `None` where its key is not at hand.
+    issuer: Option<Issuer<'static, KeyPair>>,
     /// Its certificate first, its root's last.
     path: Arc<[CertificateDer<'static>]>,
+}
+
+impl Authority {
+    /// What signs in its name, which is `name`.
+    fn signer(&self, name: &str) -> Result<&Issuer<'static, KeyPair>, PkiError> {
+        self.issuer.as_ref().ok_or_else(|| PkiError::NoKey {
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// A tree of certificate authorities, by name.
@@ -96,7 +115,7 @@ impl Pki {
         self.authorities.insert(
             name.to_owned(),
             Authority {
-                issuer: Issuer::new(params, key),
+                issuer: Some(Issuer::new(params, key)),
                 path,
             },
         );
@@ -118,17 +137,69 @@ impl Pki {
         let above = self.authority(issuer)?;
         let params = template_of_authority(name, not_before, not_after)?;
         let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &above.issuer)?;
+        let certificate = params.signed_by(&key, above.signer(issuer)?)?;
         let path = std::iter::once(certificate.into())
             .chain(above.path.iter().cloned())
             .collect();
         self.authorities.insert(
             name.to_owned(),
             Authority {
-                issuer: Issuer::new(params, key),
+                issuer: Some(Issuer::new(params, key)),
                 path,
             },
         );
+        Ok(())
+    }
+
+    /// Adds a cross certificate: an authority with the name and key of the authority `twin`, signed
+    /// by the authority `issuer`; otherwise like [`Self::add_root`].
+    ///
+    /// # Errors
+    /// [`PkiError::NameTaken`], [`PkiError::UnknownName`], [`PkiError::NoKey`], otherwise what
+    /// making it met.
+    pub fn add_cross_signed(
+        &mut self,
+        name: &str,
+        twin: &str,
+        issuer: &str,
+        validity: (i64, i64),
+    ) -> Result<(), PkiError> {
+        self.require_free(name)?;
+        let above = self.authority(issuer)?;
+        let key = self.authority(twin)?.signer(twin)?.key();
+        let params = template_of_authority(twin, validity.0, validity.1)?;
+        let certificate = params.signed_by(key, above.signer(issuer)?)?;
+        let path = std::iter::once(certificate.into())
+            .chain(above.path.iter().cloned())
+            .collect();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let issuer = Some(Issuer::new(params, KeyPair::try_from(&key)?));
+        self.authorities
+            .insert(name.to_owned(), Authority { issuer, path });
+        Ok(())
+    }
+
+    /// Adds an authority that was made elsewhere, below the authority `issuer` or as a root.
+    ///
+    /// # Errors
+    /// [`PkiError::NameTaken`], [`PkiError::UnknownName`], otherwise what reading its key met.
+    pub fn add_given(
+        &mut self,
+        name: &str,
+        given: &Given,
+        issuer: Option<&str>,
+    ) -> Result<(), PkiError> {
+        self.require_free(name)?;
+        let above = match issuer {
+            Some(issuer) => self.authority(issuer)?.path.to_vec(),
+            None => Vec::new(),
+        };
+        let own = CertificateDer::from(given.certificate().der().to_vec());
+        let authority = Authority {
+            issuer: given.issuer()?,
+            path: std::iter::once(own).chain(above).collect(),
+        };
+        self.authorities.insert(name.to_owned(), authority);
         Ok(())
     }
 
@@ -169,7 +240,7 @@ impl Pki {
         let authority = self.authority(name)?;
         let params = template_of_leaf(code, now - HALF_DAY, now + HALF_DAY)?;
         Ok(params
-            .signed_by(&KeyPair::generate()?, &authority.issuer)?
+            .signed_by(&KeyPair::generate()?, authority.signer(name)?)?
             .pem())
     }
 
@@ -189,7 +260,7 @@ impl Pki {
         let authority = self.authority(issuer)?;
         let params = template_of_leaf(common_name, not_before, not_after)?;
         let key = KeyPair::generate()?;
-        let leaf = params.signed_by(&key, &authority.issuer)?.into();
+        let leaf = params.signed_by(&key, authority.signer(issuer)?)?.into();
         let path = Arc::clone(&authority.path);
         Credential::new(
             common_name,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linarite_env::{Clock, Env, UnixMillis};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
@@ -20,13 +20,16 @@ use crate::progress::Progress;
 use crate::report::{Report, Run};
 use crate::scenario::duration::Span;
 use crate::scenario::pace::Pace;
-use crate::scenario::plan::{device_plans, registration_id};
+use crate::scenario::plan::device_plans;
 use crate::scenario::{Enrollment, Scenario, Step};
 use crate::service_client::ServiceError;
 use crate::tls::TlsError;
 
 /// Handshakes the fleet makes at a time.
 const HANDSHAKES_AT_ONCE: usize = 64;
+
+/// How far the services' events may be behind, where these are in another process.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// Why a run could not be carried through. What a device or a service does wrong is no such
 /// reason; that stands in the report.
@@ -123,7 +126,7 @@ pub async fn run_scenario(
         env: stage.env.clone(),
         pki,
         credentials: Arc::clone(&issued),
-        registration_ids: registration_ids(options),
+        registration_ids: registration_ids(&scenario, options),
         firmware: plans
             .iter()
             .map(|plan| Arc::clone(&plan.firmware))
@@ -170,6 +173,10 @@ pub async fn run_scenario(
         steps.push(take_step(&operator, step, &options.pace, times.start, end, &fleet).await);
     }
     sleep_until(end).await;
+    if let Pace::RealTime(_) = options.pace {
+        // What the services tell of the last moments may still be on its way.
+        sleep(ECHO).await;
+    }
     let now = stage.env.clock.now_ms();
     let findings = ledger.judge(now);
     fleet.stop().await;
@@ -211,9 +218,19 @@ async fn take_step(
     operator.carry_out(step, Some(fleet)).await
 }
 
-/// Sets time zero so far ahead that what is prepared before is ready by then.
-fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
-    let preparation = match options.pace {
+/// What the clock of a run shows at first: `usual`, unless the scenario begins on a day of the
+/// calendar, before which it is prepared.
+#[must_use]
+pub fn epoch(scenario: &Scenario, options: &Options, usual: UnixMillis) -> UnixMillis {
+    let before = preparation(scenario, options).as_millis();
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let starts = scenario.starts;
+    starts.map_or(usual, |starts| UnixMillis(starts.0.saturating_sub(before)))
+}
+
+/// How long before time zero a run begins, so that what is prepared is ready by then.
+fn preparation(scenario: &Scenario, options: &Options) -> Duration {
+    match options.pace {
         Pace::Virtual => Duration::from_secs(3600),
         Pace::RealTime(_) => {
             let each = match scenario.fleet.enrollment {
@@ -222,7 +239,12 @@ fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
             };
             Duration::from_secs(2) + Duration::from_millis(u64::from(options.devices) * each)
         }
-    };
+    }
+}
+
+/// Sets time zero so far ahead that what is prepared before is ready by then.
+fn times(scenario: &Scenario, options: &Options, stage: &Stage) -> Times {
+    let preparation = preparation(scenario, options);
     let prepared_from = stage.env.clock.now_ms();
     let span = i64::try_from(preparation.as_millis()).unwrap_or(i64::MAX);
     let origin = UnixMillis(prepared_from.0.saturating_add(span));
@@ -265,9 +287,9 @@ fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
     }
 }
 
-fn registration_ids(options: &Options) -> Vec<Arc<str>> {
+fn registration_ids(scenario: &Scenario, options: &Options) -> Vec<Arc<str>> {
     (0..options.devices)
-        .map(|index| registration_id(DeviceIndex(index)).into())
+        .map(|index| scenario.registration_id(DeviceIndex(index)).into())
         .collect()
 }
 
@@ -279,7 +301,10 @@ fn names(scenario: &Scenario, options: &Options) -> Vec<Names> {
             registration_id: id,
         }
     };
-    registration_ids(options).into_iter().map(names).collect()
+    registration_ids(scenario, options)
+        .into_iter()
+        .map(names)
+        .collect()
 }
 
 impl Times {

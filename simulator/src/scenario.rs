@@ -4,6 +4,7 @@
 //! [`Scenario`] in which every name is known to exist. Nothing later re-reads the file.
 
 pub mod admission;
+mod authority;
 mod backoff;
 mod check;
 pub mod condition;
@@ -23,6 +24,8 @@ pub mod suggest;
 use std::fmt;
 use std::time::Duration;
 
+use linarite_env::UnixMillis;
+
 pub use condition::{Condition, Percent};
 pub use duration::Span;
 pub use intent::{Breach, Lockout};
@@ -32,7 +35,8 @@ pub use place::ScenarioError;
 use crate::fault::{Fault, Recovery};
 use crate::firmware::Firmware;
 use crate::matrix::Matrix;
-use crate::observation::Generation;
+use crate::observation::{DeviceIndex, Generation};
+use crate::pki::Given;
 use crate::plan::Window;
 use crate::readings::Readings;
 
@@ -54,6 +58,8 @@ pub struct Scenario {
     pub proves: Vec<String>,
     /// Seed, where the command line gives none.
     pub seed: u64,
+    /// Time zero as a day of the calendar, where the scenario has one.
+    pub starts: Option<UnixMillis>,
     /// Length of the run.
     pub duration: Duration,
     /// From when on the zero-downtime checks count.
@@ -80,6 +86,8 @@ pub struct Scenario {
     pub overrides: Readings,
     /// Readings to compare.
     pub matrix: Matrix,
+    /// What registration ids begin with.
+    pub id_prefix: String,
     /// The devices.
     pub fleet: FleetShape,
     /// Roots and intermediates; an issuer stands before those it signs.
@@ -142,10 +150,14 @@ pub struct Authority {
     pub name: String,
     /// Who signed it; `None` for a root.
     pub issuer: Option<String>,
+    /// Whose subject and key it shares, if it is a cross certificate.
+    pub same_key_as: Option<String>,
     /// First moment of its life, from the start of the run.
     pub from: Span,
     /// Last moment of its life.
     pub until: Span,
+    /// Its certificate and key, where they were made elsewhere.
+    pub given: Option<Given>,
 }
 
 /// One generation of device certificates.
@@ -155,6 +167,9 @@ pub struct LeafKind {
     pub generation: Generation,
     /// The authority that signs it.
     pub issuer: String,
+    /// The authorities whose certificates devices show with it, nearest first, where these are
+    /// not all up to its root.
+    pub chain: Option<Vec<String>>,
     /// Subject common name; `{id}` stands for the registration id.
     pub common_name: String,
     /// First moment of its life, from the start of the run.
@@ -430,6 +445,12 @@ impl Scenario {
             .find(|leaf| leaf.generation == generation)
     }
 
+    /// The registration id of a device: `dev-00001` is the first.
+    #[must_use]
+    pub fn registration_id(&self, index: DeviceIndex) -> String {
+        format!("{}{:05}", self.id_prefix, u64::from(index.0) + 1)
+    }
+
     /// The authorities from `name` up to its root.
     #[must_use]
     pub fn chain(&self, name: &str) -> Vec<&Authority> {
@@ -443,6 +464,22 @@ impl Scenario {
             next = authority.issuer.as_deref();
         }
         chain
+    }
+
+    /// The authorities whose certificates devices show with `leaf`, nearest first.
+    #[must_use]
+    pub fn shown_with(&self, leaf: &LeafKind) -> Vec<&Authority> {
+        match &leaf.chain {
+            None => self.chain(&leaf.issuer),
+            Some(names) => names
+                .iter()
+                .filter_map(|name| self.authority(name))
+                .collect(),
+        }
+    }
+
+    fn authority(&self, name: &str) -> Option<&Authority> {
+        { self.authorities.iter() }.find(|known| known.name == name)
     }
 }
 

@@ -48,6 +48,17 @@ impl Authority {
         self.issue_ca_with(name, LONG, IsCa::Ca(BasicConstraints::Unconstrained))
     }
 
+    /// `other` as this authority vouches for it: the same name and key, another issuer.
+    pub(crate) fn cross_sign(&self, other: &Self, span: Span) -> Certificate {
+        let is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let name = other.certificate.common_name().unwrap();
+        parsed(
+            &params(name, span, is_ca)
+                .signed_by(&other.key, &self.issuer())
+                .unwrap(),
+        )
+    }
+
     pub(crate) fn issue_ca_with(&self, name: &str, span: Span, is_ca: IsCa) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = params(name, span, is_ca);

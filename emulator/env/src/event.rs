@@ -3,11 +3,13 @@
 //! Log lines, metrics, the checker of a scenario and the assertions of tests all read this
 //! stream. An event names devices and certificates; it never carries a key or a token.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Clock, UnixMillis};
 
@@ -32,8 +34,45 @@ impl Serialize for Fingerprint {
     }
 }
 
+impl<'de> Deserialize<'de> for Fingerprint {
+    /// What is serialized.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        let byte = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
+        let mut bytes = [0; 32];
+        for (at, place) in bytes.iter_mut().enumerate() {
+            let read = byte(at).filter(|_| digits.len() == 64);
+            *place = read.ok_or_else(|| D::Error::custom("expected 64 hex digits"))?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A word of the emulator's own: a rule number, a status, the name of a bound.
+pub type Word = &'static str;
+
+/// Longest word, in bytes, and most different ones that are read in one process.
+const WORD_BYTES_MAX: usize = 64;
+const WORDS_MAX: usize = 4096;
+
+/// Reads a [`Word`]. Each different one is kept for good, so there is a bound to them.
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    static WORDS: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
+    let read = String::deserialize(deserializer)?;
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = words.get(read.as_str()) {
+        return Ok(known);
+    }
+    if read.len() > WORD_BYTES_MAX || words.len() >= WORDS_MAX {
+        return Err(D::Error::custom("not one of the emulator's own words"));
+    }
+    let kept: Word = Box::leak(read.into_boxed_str());
+    words.insert(kept);
+    Ok(kept)
+}
+
 /// Which of the two certificates of an enrollment matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SlotName {
     /// The primary one, tried first.
@@ -43,14 +82,15 @@ pub enum SlotName {
 }
 
 /// Number of a connection, unique within one emulator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
 /// Why the emulator ended or refused something: the words, and the rule it follows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// Rule number, such as `R-A21b`.
-    pub rule: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub rule: Word,
     /// Azure's error number, such as 401002; 0 where there is none.
     pub code: u32,
     /// A sentence for people, without secrets.
@@ -62,7 +102,7 @@ pub struct Reason {
 ///
 /// As JSON it is one object: the member `event` is the name of the variant, the others are its
 /// fields in camel case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 pub enum Event {
     /// The TLS handshake with a peer failed or took too long.
@@ -83,12 +123,16 @@ pub enum Event {
         reason: Reason,
     },
     /// A bound was reached; what was over it was refused.
-    LimitReached { limit: &'static str },
+    LimitReached {
+        #[serde(deserialize_with = "word")]
+        limit: Word,
+    },
 
     /// The DPS instance was changed; these are its linked hubs and its default policy from now on.
     ProvisioningServiceWritten {
         hubs: Vec<Arc<str>>,
-        allocation_policy: &'static str,
+        #[serde(deserialize_with = "word")]
+        allocation_policy: Word,
     },
     /// A CA certificate was added or its content replaced, at `hub` or, without one, at DPS.
     CaCertificateWritten {
@@ -133,7 +177,8 @@ pub enum Event {
         registration_id: Arc<str>,
         device_id: Arc<str>,
         hub: Arc<str>,
-        substatus: &'static str,
+        #[serde(deserialize_with = "word")]
+        substatus: Word,
         enrollment: Arc<str>,
         slot: Option<SlotName>,
         presented: Option<Fingerprint>,
@@ -141,7 +186,8 @@ pub enum Event {
     /// An operation ended `failed` or `disabled`.
     RegistrationEnded {
         registration_id: Arc<str>,
-        status: &'static str,
+        #[serde(deserialize_with = "word")]
+        status: Word,
         reason: Reason,
     },
     /// A webhook of custom allocation chose a hub; it is named without the query of its address.
@@ -213,7 +259,8 @@ pub enum Event {
         hub: Arc<str>,
         device_id: Arc<str>,
         message_id: Option<Arc<str>>,
-        fate: &'static str,
+        #[serde(deserialize_with = "word")]
+        fate: Word,
     },
     /// A direct method ended with a device's answer.
     MethodAnswered {
@@ -233,7 +280,8 @@ pub enum Event {
     JobChanged {
         hub: Arc<str>,
         job_id: Arc<str>,
-        status: &'static str,
+        #[serde(deserialize_with = "word")]
+        status: Word,
         targets: usize,
         succeeded: usize,
         failed: usize,
@@ -302,15 +350,20 @@ impl Events {
             .shared
             .listeners
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         listeners.push(Arc::new(listener));
     }
 
     /// Reports `event` to every listener.
     pub fn emit(&self, event: Event) {
+        self.emit_as_of(self.clock.now_ms(), event);
+    }
+
+    /// Reports an event that happened elsewhere, at `at`, to every listener.
+    pub fn emit_as_of(&self, at: UnixMillis, event: Event) {
         let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
         let stamped = Stamped {
-            at: self.clock.now_ms(),
+            at,
             sequence,
             event,
         };
@@ -318,7 +371,7 @@ impl Events {
             .shared
             .listeners
             .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.iter() {
             listener(&stamped);
         }

@@ -35,6 +35,19 @@ pub struct NewArgs {
     /// Number of devices
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(DEVICES_MAX)))]
     devices: Option<u32>,
+    /// Folder with certificates and keys of your own, as the scenario file sees it: root-a.pem,
+    /// root-a.key and so on, by the names that the new file has for authorities
+    #[arg(long, value_name = "DIR", value_parser = folder)]
+    certificates: Option<String>,
+}
+
+/// Reads what `--certificates` says; it becomes part of a text in quotes.
+fn folder(text: &str) -> Result<String, String> {
+    let plain = |c: char| !c.is_control() && c != '"' && c != '\\';
+    match text.trim_end_matches('/') {
+        folder if !folder.is_empty() && folder.chars().all(plain) => Ok(folder.to_owned()),
+        _ => Err("expected a folder without quotes or backslashes in its name".to_owned()),
+    }
 }
 
 /// How DPS knows the devices.
@@ -109,7 +122,7 @@ pub fn new(args: &NewArgs) -> Exit {
     }
     let named = args.file.clone();
     let file = named.unwrap_or_else(|| PathBuf::from(format!("{}.toml", procedure.name())));
-    match write(&file, &procedure) {
+    match write(&file, &procedure, args.certificates.as_deref()) {
         Ok(()) => {
             let file = file.display();
             println!("wrote {file}\n\n  linarite run --check {file}\n  linarite run {file}");
@@ -123,9 +136,9 @@ pub fn new(args: &NewArgs) -> Exit {
     }
 }
 
-fn write(file: &Path, procedure: &Procedure) -> io::Result<()> {
+fn write(file: &Path, procedure: &Procedure, certificates: Option<&str>) -> io::Result<()> {
     let name = file.file_stem().and_then(|stem| stem.to_str());
-    let text = procedure.text(name.filter(|name| is_name(name)))?;
+    let text = procedure.text(name.filter(|name| is_name(name)), certificates)?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(file)?;
     file.write_all(text.as_bytes())
 }
@@ -208,11 +221,12 @@ impl Procedure {
         )
     }
 
-    /// The scenario file, under `name` or one of its own.
+    /// The scenario file, under `name` or one of its own, with authorities that are made by the
+    /// run or lie in the folder `certificates`.
     ///
     /// # Errors
     /// None that a procedure can cause.
-    pub fn text(&self, name: Option<&str>) -> io::Result<String> {
+    pub fn text(&self, name: Option<&str>, certificates: Option<&str>) -> io::Result<String> {
         let (expiry, what) = (self.cause == Cause::Expiry, self.what);
         let individual = self.enrollment == Enrolled::Individual;
         let boot = self.trigger == Roll::Boot;
@@ -229,6 +243,7 @@ impl Procedure {
             format!("{day}20m")
         };
         let words = self.words();
+        let own = certificates.map(str::to_owned);
         let mut environment = Environment::new();
         environment.add_function(
             "put",
@@ -236,6 +251,9 @@ impl Procedure {
                 put(individual, what, &primary, &secondary)
             },
         );
+        environment.add_function("life", move |name: &str, from: &str, until: &str| {
+            life(own.as_deref(), name, from, until)
+        });
         let trigger = self.trigger.to_possible_value();
         let what = what.to_possible_value();
         let made = environment
@@ -250,6 +268,7 @@ impl Procedure {
                     expiry,
                     what => what.as_ref().map(|value| value.get_name()),
                     trigger => trigger.as_ref().map(|value| value.get_name()),
+                    certificates,
                     edits => individual || self.what != What::Leaf,
                     day,
                     edit,
@@ -328,6 +347,16 @@ fn put(individual: bool, what: What, primary: &Value, secondary: &Value) -> Stri
     lines.join("\n")
 }
 
+/// What an authority is: its files in `folder`, or the times between which it is valid.
+fn life(folder: Option<&str>, name: &str, from: &str, until: &str) -> String {
+    match folder {
+        Some(folder) => {
+            format!("certificate = \"{folder}/{name}.pem\"\nkey = \"{folder}/{name}.key\"")
+        }
+        None => format!("valid = [\"{from}\", \"{until}\"]"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,7 +367,7 @@ mod tests {
         let all = Procedure::all(10);
         assert_eq!(all.len(), 33);
         for procedure in all {
-            let text = procedure.text(None).unwrap();
+            let text = procedure.text(None, None).unwrap();
             let scenario = Scenario::parse("new.toml", &text)
                 .unwrap_or_else(|error| panic!("{procedure:?}: {error}\n{text}"));
             assert_eq!(scenario.name, procedure.name());
@@ -347,15 +376,29 @@ mod tests {
     }
 
     #[test]
+    fn authorities_of_ones_own_are_named_by_their_files() {
+        for procedure in Procedure::all(10) {
+            let text = procedure.text(None, Some("certs")).unwrap();
+            let count = |line: &str| text.lines().filter(|known| known.starts_with(line)).count();
+            let authorities = count("[[authority]]");
+            assert_eq!(count("certificate = \"certs/"), authorities, "{text}");
+            assert_eq!(count("key = \"certs/"), authorities, "{text}");
+            assert!(!text.contains("\n\n\n"), "{text}");
+        }
+        assert_eq!(folder("certs/"), Ok("certs".to_owned()));
+        assert!(folder("a\"b").is_err() && folder("").is_err());
+    }
+
+    #[test]
     fn a_file_that_is_there_is_left_as_it_is() {
         let folder = std::env::temp_dir().join(format!("linarite-new-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("mine.toml");
         let procedure = Procedure::all(10)[0];
-        write(&file, &procedure).unwrap();
+        write(&file, &procedure, None).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains("name = \"mine\""), "{text}");
-        let again = write(&file, &Procedure::all(20)[0]).unwrap_err();
+        let again = write(&file, &Procedure::all(20)[0], None).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         std::fs::remove_dir_all(&folder).unwrap();

@@ -4,6 +4,7 @@ mod check;
 mod explore;
 mod matrix;
 mod pool;
+mod target;
 
 use std::fs;
 use std::io;
@@ -22,10 +23,11 @@ use crate::lab::{Lab, LabMode};
 use crate::progress::{self, Progress};
 use crate::readings;
 use crate::report::{Report, junit};
-use crate::run::{Options, Stage, run_scenario};
+use crate::run::{self, Options, Stage, run_scenario};
 use crate::scenario::pace::Pace;
 use crate::scenario::suggest::{nearest, with_suggestion};
 use crate::scenario::{DEVICES_MAX, Expectation, Scenario, ScenarioError};
+use crate::target::Target;
 
 /// 2026-01-01T00:00:00Z: when virtual runs begin.
 const VIRTUAL_EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
@@ -46,6 +48,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "leaf-roll-on-unauthorized",
     "individual-there-and-back",
     "root-expiry",
+    "root-cross-signed",
     "two-hubs-migrate",
     "two-hubs-never",
     "two-hubs-reset",
@@ -70,6 +73,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/root-deleted-early",
     "mistakes/answers-after-the-roll",
     "mistakes/chain-without-intermediate",
+    "mistakes/cross-certificate-forgotten",
     "mistakes/disallow-by-deleting",
     "mistakes/disallow-group-deleted",
     "mistakes/disallow-hub-forgotten",
@@ -100,7 +104,7 @@ pub struct RunArgs {
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Check the files and run nothing
-    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "report", "expect", "seeds", "minimise", "set", "matrix"])]
+    #[arg(long, conflicts_with_all = ["seed", "devices", "real_time", "target", "report", "expect", "seeds", "minimise", "set", "matrix"])]
     check: bool,
     /// Seed in place of the scenario's
     #[arg(long, value_name = "N")]
@@ -111,6 +115,10 @@ pub struct RunArgs {
     /// Use real sockets and the wall clock instead of virtual time in memory
     #[arg(long)]
     real_time: bool,
+    /// Run on an emulator that is up, by the file that its `linarite up --write-target FILE` wrote, in
+    /// real time; what the run makes there is removed again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "seeds", "minimise"])]
+    target: Option<PathBuf>,
     /// Read something that Azure does not document in another way
     #[arg(long, value_name = "SETTING=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
@@ -124,7 +132,7 @@ pub struct RunArgs {
     #[arg(long)]
     minimise: bool,
     /// Runs at a time, each on a core of its own [default: one on each core]
-    #[arg(long, value_name = "N", conflicts_with = "real_time")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["real_time", "target"])]
     jobs: Option<NonZeroUsize>,
     /// Write report.json, report.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
@@ -165,6 +173,9 @@ pub fn run(args: &RunArgs) -> Exit {
         Ok(scenarios) => scenarios,
         Err(error) => return fails(Exit::Usage, &error),
     };
+    if let Err(error) = target::suitable(args, &scenarios) {
+        return fails(Exit::Usage, &error);
+    }
     let reports = match all(args, &scenarios) {
         Ok(reports) => reports,
         Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
@@ -211,7 +222,7 @@ fn all(args: &RunArgs, scenarios: &[Scenario]) -> anyhow::Result<Vec<Report>> {
 /// How many runs may be under way at a time. Against the wall clock they would disturb each
 /// other.
 fn jobs(args: &RunArgs) -> NonZeroUsize {
-    match args.real_time {
+    match args.real_time || args.target.is_some() {
         true => NonZeroUsize::MIN,
         false => args.jobs.unwrap_or_else(pool::default_jobs),
     }
@@ -382,7 +393,7 @@ enum Quiet {
 
 /// Runs one scenario on a runtime and an emulator of its own.
 fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<Report> {
-    let (runtime, pace, mode) = if args.real_time {
+    let (runtime, pace, mode) = if args.real_time || args.target.is_some() {
         // A device needs two sockets, one at each end; what is not granted shows as a refusal.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -402,12 +413,19 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
         Quiet::Yes => Progress::silent(),
         Quiet::No => Progress::new(&scenario.name, devices, days, pace.clone()),
     });
+    if let Some(path) = &args.target {
+        let target = Target::read(path)?;
+        let options = Options { devices, pace };
+        return runtime.block_on(Box::pin(target.run(scenario, &options, progress)));
+    }
     runtime.block_on(Box::pin(async {
         let epoch = if args.real_time {
             Clock::system().now_ms()
         } else {
             VIRTUAL_EPOCH
         };
+        let options = Options { devices, pace };
+        let epoch = run::epoch(&scenario, &options, epoch);
         let env = Env::new(Clock::tokio(epoch), seed);
         let lab = Lab::of_scenario(env.clone(), mode, &scenario)
             .await
@@ -417,7 +435,6 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
             connector: Arc::clone(&lab.connector),
             env,
         };
-        let options = Options { devices, pace };
         let report = run_scenario(Arc::new(scenario), &options, &stage, progress).await;
         lab.stop().await;
         report.context("cannot run the scenario")

@@ -1,5 +1,6 @@
 //! `linarite up`: serves DPS and hubs on real ports until it is interrupted.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use linarite_env::{Clock, Env};
 use serde_json::{Value, json};
 
 use super::{Exit, fails};
+use crate::readings::Readings;
 
 /// How long open connections get to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -31,6 +33,10 @@ pub struct UpArgs {
     /// Where to write the CA that clients are to trust; a fresh one is made at every start.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Where to write, for its owner alone, what `linarite run --target` needs; it holds keys, and goes
+    /// away when the emulator ends
+    #[arg(long, value_name = "FILE")]
+    write_target: Option<PathBuf>,
     /// Allow an address that other machines can reach. Anybody there gets in, and reads telemetry.
     #[arg(long)]
     allow_remote: bool,
@@ -42,8 +48,8 @@ pub struct UpArgs {
 /// Runs the command.
 #[must_use]
 pub fn up(args: &UpArgs) -> Exit {
-    let config = match read_config(args) {
-        Ok(config) => config,
+    let (config, settings) = match read_config(args) {
+        Ok(read) => read,
         Err(message) => return fails(Exit::Usage, &message),
     };
     let runtime = match tokio::runtime::Runtime::new() {
@@ -55,20 +61,24 @@ pub fn up(args: &UpArgs) -> Exit {
             );
         }
     };
-    match runtime.block_on(serve(args, config)) {
+    match runtime.block_on(serve(args, config, &settings)) {
         Ok(()) => Exit::AsExpected,
         Err(error) => fails(Exit::Machine, &format!("{error:#}")),
     }
 }
 
-fn read_config(args: &UpArgs) -> Result<Config, String> {
+/// The configuration, and what of the settings it chooses.
+fn read_config(args: &UpArgs) -> Result<(Config, Readings), String> {
+    let mut settings = Readings::new();
     let config = match &args.config {
         None => Config::developer().map_err(|error| error.to_string())?,
         Some(path) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|error| format!("{name}: could not be read: {error}"))?;
-            Config::from_toml(&name, &text).map_err(|error| error.to_string())?
+            let config = Config::from_toml(&name, &text).map_err(|error| error.to_string())?;
+            settings = chosen(&text);
+            config
         }
     };
     let address = config.listen.address;
@@ -78,20 +88,38 @@ fn read_config(args: &UpArgs) -> Result<Config, String> {
              that is meant"
         ));
     }
-    Ok(config)
+    Ok((config, settings))
 }
 
-async fn serve(args: &UpArgs, config: Config) -> anyhow::Result<()> {
+/// The settings that a configuration file, known to be in order, names.
+fn chosen(text: &str) -> Readings {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let settings = table.get("settings").and_then(toml::Value::as_table);
+    settings
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+async fn serve(args: &UpArgs, config: Config, settings: &Readings) -> anyhow::Result<()> {
     // Many devices mean many descriptors; what the system refuses shows when it matters.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let env = Env::new(Clock::system(), args.seed);
     let emulator = Emulator::new(config, env)?;
     let addresses = emulator.listen().await.map_err(explain)?;
     let ca = CaFile::write(args.ca.as_deref(), emulator.ca_pem())?;
+    let mut line = ready_line(&emulator, addresses, &ca.path);
+    line["settings"] = json!(settings);
+    let _target = args
+        .write_target
+        .as_deref()
+        .map(|path| TargetFile::write(path, &line))
+        .transpose()?;
     if let Some(notice) = mirror_notice(addresses.mirror) {
         say(&notice);
     }
-    say_ready(args.json, &emulator, addresses, &ca.path);
+    say_ready(args.json, &line, addresses);
     interrupted().await?;
     emulator.stop(GRACE).await;
     let dropped = emulator.mirror_dropped();
@@ -153,6 +181,65 @@ impl Drop for CaFile {
     }
 }
 
+/// What `linarite run --target` needs, for as long as the emulator runs.
+struct TargetFile(PathBuf);
+
+impl TargetFile {
+    /// Writes a new file that its owner alone can read.
+    fn write(path: &Path, line: &Value) -> anyhow::Result<Self> {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let mut file = options
+            .open(path)
+            .with_context(|| format!("writing {}, which must not be there yet", path.display()))?;
+        let written = Self(path.to_owned());
+        writeln!(file, "{line}").with_context(|| format!("writing {}", path.display()))?;
+        Ok(written)
+    }
+}
+
+impl Drop for TargetFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// An emulator that is up on free ports, with its files in a folder, for tests of who uses it.
+#[cfg(test)]
+pub(crate) struct Served {
+    emulator: Emulator,
+    _ca: CaFile,
+    _target: TargetFile,
+}
+
+#[cfg(test)]
+impl Served {
+    /// Writes `ca.pem` and `target.json` into `folder`.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let mut config = Config::local("dps.linarite.test", &["hub-1".to_owned()]).unwrap();
+        config.listen.mirror = None;
+        let emulator = Emulator::new(config, Env::new(Clock::system(), 1)).unwrap();
+        let addresses = emulator.listen().await.unwrap();
+        let ca = CaFile::write(Some(&folder.join("ca.pem")), emulator.ca_pem()).unwrap();
+        let line = ready_line(&emulator, addresses, &ca.path);
+        let target = TargetFile::write(&folder.join("target.json"), &line).unwrap();
+        Self {
+            emulator,
+            _ca: ca,
+            _target: target,
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        assert!(self.emulator.stop(GRACE).await);
+    }
+}
+
 async fn interrupted() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
@@ -180,8 +267,7 @@ fn say(notice: &str) {
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn say_ready(as_json: bool, emulator: &Emulator, addresses: Addresses, ca: &Path) {
-    let line = ready_line(emulator, addresses, ca);
+fn say_ready(as_json: bool, line: &Value, addresses: Addresses) {
     if as_json {
         println!("{line}");
         return;
@@ -307,6 +393,28 @@ mod tests {
         let mirror: SocketAddr = line["mirror"].as_str().unwrap().parse().unwrap();
         assert_eq!(addresses.mirror, MirrorAddress::At(mirror));
         assert!(emulator.stop(GRACE).await);
+    }
+
+    #[test]
+    fn the_file_for_runs_is_its_owners_alone_and_is_never_written_over() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let name = format!("linarite-write-target-{}.json", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = TargetFile::write(&path, &json!({ "key": "k" })).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(TargetFile::write(&path, &json!({})).is_err());
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"k\""));
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_settings_that_a_file_chooses_are_told() {
+        let told = chosen("[settings]\ncheck_validity = false\n[dps]\nname = \"x\"\n");
+        assert_eq!(told.len(), 1);
+        assert_eq!(told["check_validity"], toml::Value::Boolean(false));
+        assert!(chosen("").is_empty());
     }
 
     #[tokio::test]

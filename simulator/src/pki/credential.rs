@@ -117,12 +117,18 @@ impl Credential {
     /// The same without its issuers, as a device shows it that keeps the leaf alone.
     #[must_use]
     pub fn without_issuers(&self) -> Self {
+        self.with_issuers(Arc::from([]))
+    }
+
+    /// The same with `issuers` in place of its own, as a device shows it that was given these.
+    #[must_use]
+    pub fn with_issuers(&self, issuers: Arc<[CertificateDer<'static>]>) -> Self {
         let parts = &self.0;
         Self(Arc::new(Parts {
             generation: parts.generation,
             common_name: parts.common_name.clone(),
             leaf: parts.leaf.clone(),
-            issuers: Arc::from([]),
+            issuers,
             key: Arc::clone(&parts.key),
             fingerprint: parts.fingerprint,
             not_before: parts.not_before,

@@ -20,7 +20,8 @@ pub struct Rolled {
 pub struct Certificate {
     /// Its number.
     pub generation: u32,
-    /// Who signed it, and who signed that, up to the root.
+    /// The authorities whose certificates devices show with it: who signed it, and who signed
+    /// that, up to the root unless the scenario names others.
     pub issuers: Vec<String>,
     /// First moment of its life, in milliseconds since the start of the run.
     pub from_ms: i64,
@@ -33,7 +34,7 @@ pub struct Certificate {
 impl Rolled {
     pub(super) fn new(scenario: &Scenario, pace: &Pace) -> Self {
         let certificate = |leaf: &LeafKind| {
-            let issuers = scenario.chain(&leaf.issuer).into_iter();
+            let issuers = scenario.shown_with(leaf).into_iter();
             Certificate {
                 generation: leaf.generation.0,
                 issuers: issuers.map(|authority| authority.name.clone()).collect(),

@@ -1,12 +1,12 @@
 //! Makes all certificates of a run before it begins, so that no time passes over them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 
 use super::{Options, Times};
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::{Credential, Pki, PkiError};
-use crate::scenario::plan::registration_id;
 use crate::scenario::{LeafKind, Scenario};
 
 /// Every device's certificates, by generation and device.
@@ -19,10 +19,18 @@ pub(super) fn issue(
 ) -> Result<(Pki, Issued), PkiError> {
     let mut pki = Pki::new();
     for authority in &scenario.authorities {
+        if let Some(given) = &authority.given {
+            pki.add_given(&authority.name, given, authority.issuer.as_deref())?;
+            continue;
+        }
         let (from, until) = times.validity(&options.pace, authority.from, authority.until);
-        match &authority.issuer {
-            None => pki.add_root(&authority.name, from, until)?,
-            Some(issuer) => pki.add_intermediate(&authority.name, issuer, from, until)?,
+        let name = &authority.name;
+        match (&authority.issuer, &authority.same_key_as) {
+            (None, _) => pki.add_root(name, from, until)?,
+            (Some(issuer), None) => pki.add_intermediate(name, issuer, from, until)?,
+            (Some(issuer), Some(twin)) => {
+                pki.add_cross_signed(name, twin, issuer, (from, until))?;
+            }
         }
     }
     let mut issued = BTreeMap::new();
@@ -30,7 +38,7 @@ pub(super) fn issue(
         let validity = times.validity(&options.pace, kind.from, kind.until);
         issued.insert(
             kind.generation,
-            leaves(&pki, kind, options.devices, validity)?,
+            leaves(&pki, scenario, kind, options.devices, validity)?,
         );
     }
     Ok((pki, issued))
@@ -39,19 +47,32 @@ pub(super) fn issue(
 /// One generation of leaves in the order of the devices, made on every core.
 fn leaves(
     pki: &Pki,
+    scenario: &Scenario,
     kind: &LeafKind,
     devices: u32,
     (from, until): (i64, i64),
 ) -> Result<Vec<Credential>, PkiError> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let share = devices.div_ceil(u32::try_from(workers).unwrap_or(1)).max(1);
+    let shown = kind.chain.as_ref().map(|chain| {
+        let certificate = |name| pki.certificate_der(name).cloned();
+        chain
+            .iter()
+            .map(|name| certificate(name))
+            .collect::<Result<Arc<[_]>, _>>()
+    });
+    let shown = &shown.transpose()?;
     let make = |first: u32| {
         let numbers = first..first.saturating_add(share).min(devices);
         let leaf = |index| {
-            let name = kind.common_name_of(&registration_id(DeviceIndex(index)));
-            pki.leaf(&kind.issuer, &name, kind.generation, from, until)
+            let name = kind.common_name_of(&scenario.registration_id(DeviceIndex(index)));
+            let leaf = pki.leaf(&kind.issuer, &name, kind.generation, from, until)?;
+            Ok(match shown {
+                Some(issuers) => leaf.with_issuers(Arc::clone(issuers)),
+                None => leaf,
+            })
         };
-        numbers.map(leaf).collect::<Result<Vec<_>, _>>()
+        numbers.map(leaf).collect::<Result<Vec<_>, PkiError>>()
     };
     let firsts = (0..devices).step_by(share as usize);
     thread::scope(|scope| {

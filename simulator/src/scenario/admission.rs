@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, GroupStyle, Scenario};
+use super::{Action, GroupStyle, LeafKind, Scenario};
 use crate::observation::{DeviceIndex, Generation};
 
 /// DPS as the operator believes it to be.
@@ -93,16 +93,14 @@ impl Admission {
         let touched = |(one_in, _): &&(u32, _)| device.0.is_multiple_of(*one_in);
         let individual = self.individuals.iter().rev().find(touched);
         for leaf in &scenario.leaves {
-            let chain = scenario.chain(&leaf.issuer);
-            let anchored = chain
-                .iter()
-                .any(|authority| self.verified.contains(&authority.name));
+            let chain = self.path(scenario, leaf);
+            let anchored = chain.iter().any(|name| self.verified.contains(*name));
             let entered = match individual {
                 // An entry of the device's own shadows every group (R-A21b).
                 Some((_, Some(own))) => !own.disabled && own.slots.contains(&Some(leaf.generation)),
                 Some((_, None)) | None => chain
                     .iter()
-                    .find_map(|authority| self.group_on(&authority.name))
+                    .find_map(|name| self.group_on(name))
                     .is_some_and(|group| !group.disabled),
             };
             if anchored && entered {
@@ -110,6 +108,24 @@ impl Admission {
             }
         }
         admitted
+    }
+
+    /// The authorities that DPS finds above `leaf`, nearest first: those that devices show, and
+    /// behind each the verified root that signed it (R-A16, I-3).
+    fn path<'s>(&self, scenario: &'s Scenario, leaf: &'s LeafKind) -> Vec<&'s str> {
+        let root = |name: &'s str| {
+            let found = scenario.authority(name)?;
+            (found.issuer.is_none() && self.verified.contains(name)).then_some(name)
+        };
+        let mut path: Vec<&str> = Vec::new();
+        let mut issuer = Some(leaf.issuer.as_str());
+        for shown in scenario.shown_with(leaf) {
+            path.extend(issuer.and_then(root).filter(|name| *name != shown.name));
+            path.push(&shown.name);
+            issuer = shown.issuer.as_deref();
+        }
+        path.extend(issuer.and_then(root));
+        path
     }
 
     fn group_on(&self, authority: &str) -> Option<&Group> {

@@ -6,12 +6,10 @@ use toml::Spanned;
 
 use super::duration::{DAY_MS, Span};
 use super::place::{ScenarioError, Source};
-use super::raw::{
-    RawAuthority, RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario, RawWindow,
-};
+use super::raw::{RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario, RawWindow};
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    backoff, fault, intent, limits, readings, steps,
+    authority, backoff, fault, intent, limits, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -40,8 +38,10 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     let settings = readings::settings(source, &raw.settings)?;
     let limits = limits::limits(source, &raw.limits)?;
     let matrix = readings::matrix(source, &raw.matrix, &settings)?;
-    let authorities = authorities(source, &raw.authority)?;
+    let (authorities, starts) = authority::resolve(source, &raw.authority, raw.starts.as_ref())?;
     let leaves = leaves(source, &raw.leaf, &authorities)?;
+    let signing = (&*raw.authority, &*raw.leaf, &*raw.step);
+    authority::can_sign(source, &authorities, signing)?;
     let fleet = fleet(source, raw.fleet, duration)?;
     let steps = steps::resolve(
         source,
@@ -66,6 +66,7 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         guide: raw.guide,
         proves: raw.proves,
         seed: raw.seed,
+        starts,
         duration,
         roll_starts,
         gap_budget,
@@ -79,6 +80,7 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
         limits,
         overrides: Readings::new(),
         matrix,
+        id_prefix: "dev-".to_owned(),
         fleet,
         authorities,
         leaves,
@@ -129,7 +131,7 @@ pub(super) fn bounded(
     Ok(span.duration())
 }
 
-fn name_of(source: Source<'_>, name: &Spanned<String>) -> Checked<String> {
+pub(super) fn name_of(source: Source<'_>, name: &Spanned<String>) -> Checked<String> {
     let text = name.get_ref();
     let plain = text
         .chars()
@@ -190,62 +192,7 @@ fn real_time(source: Source<'_>, raw: &RawRealTime) -> Checked<RealTime> {
     }
 }
 
-fn authorities(source: Source<'_>, raw: &[RawAuthority]) -> Checked<Vec<Authority>> {
-    let mut known_so_far: Vec<Authority> = Vec::new();
-    for entry in raw {
-        let name = name_of(source, &entry.name)?;
-        if known_so_far.iter().any(|known| known.name == name) {
-            return Err(at(
-                source,
-                &entry.name,
-                format!("`{name}` is declared twice"),
-            ));
-        }
-        if let Some(issuer) = &entry.issuer {
-            issuer_exists(source, issuer, &known_so_far)?;
-        }
-        let [from, until] = life(source, &entry.valid)?;
-        let issuer = entry.issuer.as_ref().map(|issuer| issuer.get_ref().clone());
-        known_so_far.push(Authority {
-            name,
-            issuer,
-            from,
-            until,
-        });
-        if known_so_far.len() > 50 {
-            return Err(at(
-                source,
-                &entry.name,
-                "a scenario may have at most 50 authorities",
-            ));
-        }
-    }
-    Ok(known_so_far)
-}
-
-fn issuer_exists(
-    source: Source<'_>,
-    name: &Spanned<String>,
-    declared: &[Authority],
-) -> Checked<()> {
-    if declared
-        .iter()
-        .any(|authority| authority.name == *name.get_ref())
-    {
-        return Ok(());
-    }
-    let names = known(
-        "authority",
-        declared.iter().map(|authority| authority.name.as_str()),
-    );
-    let message = format!(
-        "no authority `{}` is declared above this line; {names}",
-        name.get_ref()
-    );
-    Err(at(source, name, message))
-}
-
-fn life(source: Source<'_>, valid: &Spanned<[Span; 2]>) -> Checked<[Span; 2]> {
+pub(super) fn life(source: Source<'_>, valid: &Spanned<[Span; 2]>) -> Checked<[Span; 2]> {
     let [from, until] = *valid.get_ref();
     if from >= until {
         let message = format!("valid from {from} until {until}: the end is not after the start");
@@ -271,7 +218,7 @@ fn leaves(
             );
             return Err(at(source, &entry.generation, message));
         }
-        issuer_exists(source, &entry.issuer, authorities)?;
+        authority::issuer_exists(source, &entry.issuer, authorities)?;
         let common_name = match &entry.common_name {
             None => "{id}".to_owned(),
             Some(pattern) if pattern.get_ref().contains("{id}") => pattern.get_ref().clone(),
@@ -282,10 +229,12 @@ fn leaves(
             }
         };
         let [from, until] = life(source, &entry.valid)?;
+        let chain = authority::chain(source, entry, authorities)?;
         let issuer = entry.issuer.get_ref().clone();
         leaves.push(LeafKind {
             generation,
             issuer,
+            chain,
             common_name,
             from,
             until,

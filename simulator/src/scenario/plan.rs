@@ -29,12 +29,6 @@ fn windows(awake: &[Window], pace: &Pace) -> Arc<[Window]> {
     windows.into()
 }
 
-/// The registration id of a device: `dev-00001` is the first.
-#[must_use]
-pub fn registration_id(index: DeviceIndex) -> String {
-    format!("dev-{:05}", u64::from(index.0) + 1)
-}
-
 /// The plans of the first `devices` devices of `scenario`.
 #[must_use]
 pub fn device_plans(
@@ -59,7 +53,7 @@ pub fn device_plans(
         .map(|fault| fault.on_clock(pace))
         .collect();
     let plan = |index| {
-        let id = registration_id(index);
+        let id = scenario.registration_id(index);
         let spread_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
         let lag = entropy.stream("lag", &id).u64(0..=spread_ms);
         let Model { firmware, windows } = model(&models, entropy, &id);

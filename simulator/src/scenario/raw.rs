@@ -26,6 +26,8 @@ pub(super) struct RawScenario {
     pub(super) proves: Vec<String>,
     #[serde(default = "one")]
     pub(super) seed: u64,
+    #[serde(default)]
+    pub(super) starts: Option<Spanned<String>>,
     pub(super) duration: Spanned<Span>,
     pub(super) roll_starts: Spanned<Span>,
     pub(super) budget: RawBudget,
@@ -160,7 +162,14 @@ pub(super) struct RawAuthority {
     pub(super) name: Spanned<String>,
     #[serde(default)]
     pub(super) issuer: Option<Spanned<String>>,
-    pub(super) valid: Spanned<[Span; 2]>,
+    #[serde(default)]
+    pub(super) valid: Option<Spanned<[Span; 2]>>,
+    #[serde(default)]
+    pub(super) certificate: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) key: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) same_key_as: Option<Spanned<String>>,
 }
 
 /// One generation of device certificates.
@@ -171,6 +180,8 @@ pub(super) struct RawLeaf {
     pub(super) issuer: Spanned<String>,
     #[serde(default)]
     pub(super) common_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) chain: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) valid: Spanned<[Span; 2]>,
 }
 

@@ -354,7 +354,7 @@ fn a_plan_depends_on_seed_and_device_alone() {
         "{second} of 100 with a share of a quarter"
     );
     assert_eq!(&*many[0].registration_id, "dev-00001");
-    assert_eq!(plan::registration_id(DeviceIndex(99_999)), "dev-100000");
+    assert_eq!(good().registration_id(DeviceIndex(99_999)), "dev-100000");
 }
 
 #[test]

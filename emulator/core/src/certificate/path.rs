@@ -139,7 +139,8 @@ impl VerifiedPath {
     }
 
     /// The CA certificates above the leaf, nearest first. Reaches as high as the presented
-    /// certificates do, and includes a root the device left out.
+    /// certificates do, and includes verified roots the device left out: one at the end, and
+    /// one beside the cross certificate of the same key.
     #[must_use]
     pub fn above_leaf(&self) -> &[Certificate] {
         &self.above
@@ -157,7 +158,9 @@ impl VerifiedPath {
 /// The presented certificates must be in issuing order; the walk ends at the first that does not
 /// continue it, and what comes later is passed over.
 /// What ends the walk is an error only if no verified certificate was reached before it.
-/// Nothing is completed from the store but a verified self-signed root (I-3).
+/// Nothing is completed from the store but verified self-signed roots (I-3), each behind the
+/// certificate that it signed: where a root is cross-signed, its cross certificate leads on to
+/// another root, and what it issued leads to the root itself.
 ///
 /// Takes:   a leaf-first chain; `now` in Unix seconds.
 /// Gives:   [`VerifiedPath`].
@@ -172,15 +175,13 @@ pub fn build(
     now: UnixTime,
 ) -> Result<VerifiedPath, PathError> {
     check_validity(chain.leaf(), settings, now)?;
-    let (mut above, mut stopped) = walk(chain, settings, now);
-    if !settings.require_anchor_in_chain {
-        let top = above.last().unwrap_or(chain.leaf());
-        match omitted_root(top, store, settings, now) {
-            Some(Ok(root)) => above.push(root),
-            Some(Err(error)) => stopped = stopped.or(Some(error)),
-            None => {}
-        }
-    }
+    let (walked, stopped) = walk(chain, settings, now);
+    let last_issuer = walked.last().unwrap_or(chain.leaf()).issuer().to_owned();
+    let (above, stopped) = if settings.require_anchor_in_chain {
+        (walked, stopped)
+    } else {
+        with_omitted_roots(chain.leaf(), walked, stopped, store, settings, now)
+    };
     if let Some(anchor) = above
         .iter()
         .position(|certificate| store.is_verified(certificate))
@@ -191,7 +192,6 @@ pub fn build(
             anchor,
         });
     }
-    let last_issuer = above.last().unwrap_or(chain.leaf()).issuer().to_owned();
     Err(stopped.unwrap_or(PathError::NoVerifiedAnchor { last_issuer }))
 }
 
@@ -213,6 +213,37 @@ fn walk(
         above.push(next.clone());
     }
     (above, None)
+}
+
+/// What was walked, from the leaf on, with the verified roots that were left out, each behind the
+/// certificate that it signed (R-A16, R-A17, I-3); and what stopped the walk, or else was wrong
+/// with such a root.
+fn with_omitted_roots(
+    leaf: &Certificate,
+    walked: Vec<Certificate>,
+    mut stopped: Option<PathError>,
+    store: &CaStore,
+    settings: &Settings,
+    now: UnixTime,
+) -> (Vec<Certificate>, Option<PathError>) {
+    let mut above: Vec<Certificate> = Vec::new();
+    let mut below = leaf.clone();
+    let mut rest = walked.into_iter().peekable();
+    loop {
+        // A verified issuer that was presented needs no stand-in.
+        let shown = rest.peek().is_some_and(|next| store.is_verified(next));
+        let root = (!shown).then(|| omitted_root(&below, store, settings, now));
+        match root.flatten() {
+            Some(Ok(root)) if !above.contains(&root) => above.push(root),
+            Some(Err(error)) => stopped = stopped.or(Some(error)),
+            Some(Ok(_)) | None => {}
+        }
+        let Some(next) = rest.next() else {
+            return (above, stopped);
+        };
+        above.push(next.clone());
+        below = next;
+    }
 }
 
 /// The verified self-signed root that issued `top`, if it is not `top` itself (R-A17, I-3).

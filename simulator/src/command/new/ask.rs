@@ -116,6 +116,7 @@ mod tests {
         what: None,
         trigger: None,
         devices: None,
+        certificates: None,
     };
 
     fn answered(args: &NewArgs, answers: &str) -> (io::Result<Procedure>, String) {

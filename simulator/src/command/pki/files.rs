@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use linarite_core::certificate::Certificate;
 use rcgen::{Issuer, KeyPair};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 
 use crate::pki::certificate_to_pem;
+use crate::pki::files::{read_certificates, read_key};
 
 /// Longest path to a root; a longer one is a circle.
 const PATH_MAX: usize = 16;
@@ -57,25 +57,6 @@ fn file_name(name: &str, ending: &str) -> anyhow::Result<String> {
          not beginning with a dot",
     );
     Ok(format!("{name}.{ending}"))
-}
-
-/// All certificates in a PEM file, in its order.
-pub(super) fn read_certificates(path: &Path) -> anyhow::Result<Vec<Certificate>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut certificates = Vec::new();
-    for section in CertificateDer::pem_slice_iter(&bytes) {
-        let der = section.with_context(|| format!("{}: broken PEM", path.display()))?;
-        let parsed = Certificate::from_der(&der).with_context(|| {
-            format!("{}: certificate {}", path.display(), certificates.len() + 1)
-        })?;
-        certificates.push(parsed);
-    }
-    ensure!(
-        !certificates.is_empty(),
-        "{}: expected PEM with at least one BEGIN CERTIFICATE block",
-        path.display(),
-    );
-    Ok(certificates)
 }
 
 impl Directory {
@@ -215,18 +196,4 @@ impl Directory {
         }
         options.open(path)?.write_all(content.as_bytes())
     }
-}
-
-fn read_key(path: &Path) -> anyhow::Result<KeyPair> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let expected =
-        "expected an unencrypted PEM key: PRIVATE KEY, EC PRIVATE KEY or RSA PRIVATE KEY";
-    let der = PrivateKeyDer::from_pem_slice(&bytes)
-        .with_context(|| format!("{}: {expected}", path.display()))?;
-    KeyPair::try_from(&der).with_context(|| {
-        format!(
-            "{}: expected an RSA key or one on P-256, P-384 or P-521",
-            path.display()
-        )
-    })
 }

@@ -8,7 +8,7 @@ use linarite_core::time::UnixTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::files::read_certificates;
+use crate::pki::files::read_certificates;
 
 /// Writes what the certificates in `path` say.
 pub(super) fn show(path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {

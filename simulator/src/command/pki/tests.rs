@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn certificates(&self, name: &str) -> Vec<Certificate> {
-        files::read_certificates(&self.path(name)).unwrap()
+        crate::pki::files::read_certificates(&self.path(name)).unwrap()
     }
 
     fn put(&self, name: &str, content: &str) {

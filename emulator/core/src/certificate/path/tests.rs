@@ -128,6 +128,41 @@ fn of_two_roots_with_one_name_the_one_that_signed_is_meant() {
     }
 }
 
+/// R-A16, R-A17, I-3: a cross certificate leads to the root that signed it, and does not hide the
+/// root whose key and name it carries.
+#[test]
+fn a_cross_certificate_leads_to_either_root() {
+    let (old, new) = (Authority::root("old"), Authority::root("new"));
+    let issuer = new.issue_ca("issuer");
+    let leaf = issuer.issue("dev");
+    let lax = Settings::default();
+    let strict = Settings {
+        require_anchor_in_chain: true,
+        ..lax
+    };
+    let both = store(&[(&old, true), (&new, true)]);
+    let only_old = store(&[(&old, true)]);
+    let only_new = store(&[(&new, true)]);
+    let unverified = store(&[(&new, false)]);
+    let show = |cross: Certificate, settings: &Settings, store: &CaStore| {
+        let chain = Chain::new(leaf.clone(), [issuer.certificate.clone(), cross]);
+        outcome(&chain, store, settings, NOW)
+    };
+    let cross = || old.cross_sign(&new, LONG);
+    assert_eq!(show(cross(), &lax, &only_old), "issuer new old @old");
+    assert_eq!(show(cross(), &lax, &only_new), "issuer new new @new");
+    assert_eq!(show(cross(), &lax, &both), "issuer new new old @new");
+    assert_eq!(show(cross(), &lax, &unverified), "no anchor");
+    assert_eq!(show(cross(), &strict, &only_old), "no anchor");
+    // Once the cross certificate has expired with the old root, the new root is there alone.
+    let expired = || old.cross_sign(&new, (-20, -10));
+    assert_eq!(show(expired(), &lax, &both), "issuer new @new");
+    assert_eq!(show(expired(), &lax, &only_old), "expired");
+    // Without it nothing leads to the old root.
+    let without = chain(&leaf, &[&issuer]);
+    assert_eq!(outcome(&without, &only_old, &lax, NOW), "no anchor");
+}
+
 /// R-A20, I-14.
 #[test]
 fn every_certificate_of_a_path_must_hold_both_end_seconds_included() {
