@@ -12,6 +12,7 @@ pub mod intent;
 pub mod pace;
 mod place;
 pub mod plan;
+mod power;
 mod raw;
 mod readings;
 pub mod schema;

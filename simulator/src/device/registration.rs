@@ -10,6 +10,7 @@ use std::time::Duration;
 use linarite_env::UnixMillis;
 
 use super::{ANSWER_TIMEOUT, Assignment, Device, Errand, Link, Output, later};
+use crate::firmware::{Persists, PowerLoss};
 use crate::observation::{Generation, Observation};
 use crate::wire::dps::{self, Answer, Meaning};
 use crate::wire::{self, ConnectReturnCode, Packet};
@@ -316,6 +317,12 @@ impl Device {
             hub: hub.clone(),
             device_id: device_id.clone(),
         });
+        if self.power_fails(PowerLoss::AfterRegistering, now) {
+            return;
+        }
+        if self.firmware.persists == Persists::WhenAssigned {
+            self.store.save(generation);
+        }
         self.outputs.push_back(Output::Send {
             link: Link::Dps,
             packet: Packet::Disconnect,

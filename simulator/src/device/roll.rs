@@ -52,8 +52,10 @@ impl Device {
         };
     }
 
-    /// Makes `generation` the credential in force and erases the older ones.
+    /// Makes `generation` the credential in force and erases the older ones; it is saved by then,
+    /// whatever the firmware persists when, as no firmware erases its only key.
     pub(super) fn adopt(&mut self, generation: Generation) {
+        self.store.save(generation);
         self.current = Some(generation);
         for erased in self.store.erase_older(generation) {
             self.report(Observation::CredentialDropped { generation: erased });

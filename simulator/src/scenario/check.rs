@@ -11,7 +11,7 @@ use super::raw::{
 };
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    backoff, fault, intent, readings, steps,
+    backoff, fault, intent, power, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -393,6 +393,7 @@ fn firmware(
         }
         let name = name_of(source, &entry.name)?;
         let default = backoff::resolve(source, &entry.backoff, Firmware::default())?;
+        let default = power::resolve(source, entry, default)?;
         let model = Firmware {
             name,
             trigger: entry.trigger.unwrap_or(default.trigger),
