@@ -332,7 +332,7 @@ impl Device {
 
     /// Decides what to do first after waking, or after the first credential arrived awake.
     fn boot(&mut self, now: UnixMillis) {
-        let (Some(current), Some(newest)) = (self.current, self.store.newest()) else {
+        let (Some(current), Some(newest)) = (self.current, self.newest(now)) else {
             return;
         };
         self.hub
@@ -342,7 +342,7 @@ impl Device {
             return;
         }
         self.errand = Errand::Stay;
-        let expired = self.store.is_expired(current, now);
+        let expired = self.store.is_expired(current, self.own_time(now));
         if newest > current && (expired || self.firmware.trigger == Trigger::Delivery) {
             // An expired credential is not worth showing while the new one registers.
             self.hub.allow(self.hub.is_allowed() && !expired);
@@ -353,6 +353,22 @@ impl Device {
                 commanded: false,
             };
         }
+    }
+
+    /// What the device's own clock shows, by which it judges certificates.
+    fn own_time(&self, now: UnixMillis) -> UnixMillis {
+        UnixMillis(now.0.saturating_add(self.firmware.clock_skew_ms))
+    }
+
+    /// The newest credential that is any good by the device's own clock.
+    fn newest(&self, now: UnixMillis) -> Option<Generation> {
+        self.store.newest_begun(self.own_time(now)).or(self.current)
+    }
+
+    /// How far the device's own clock is ahead of the time, in milliseconds.
+    #[must_use]
+    pub fn clock_skew_ms(&self) -> i64 {
+        self.firmware.clock_skew_ms
     }
 
     fn fall_asleep(&mut self, now: UnixMillis) {

@@ -217,8 +217,10 @@ impl Driver {
                     credential,
                 } => {
                     let dialer = Arc::clone(&self.surroundings.dialer);
+                    let skew = self.device.clock_skew_ms();
                     let weather = self.weather.as_mut().map(Weather::next);
-                    let dialling = async move { dialer.open(&host, &credential, weather).await };
+                    let dialling =
+                        async move { dialer.open(&host, (&credential, skew), weather).await };
                     *self.links.slot(link) = Slot::Dialling(Box::pin(dialling));
                 }
                 Output::Close { link } => {

@@ -125,6 +125,9 @@ pub struct Firmware {
     pub persists: Persists,
     /// At which step of its roll it loses power, if at any.
     pub power_loss: Option<PowerLoss>,
+    /// How far its clock, by which it judges certificates, is ahead of the time, in milliseconds;
+    /// its timers are right.
+    pub clock_skew_ms: i64,
     /// When it is awake, where that differs from the rest of the fleet; else empty.
     pub awake: Vec<Window>,
     /// First delay of the exponential back-off.
@@ -149,6 +152,7 @@ impl Default for Firmware {
             answers: Answers::AtOnce,
             persists: Persists::WhenDelivered,
             power_loss: None,
+            clock_skew_ms: 0,
             awake: Vec::new(),
             backoff_first: Duration::from_secs(5),
             backoff_max: Duration::from_secs(600),

@@ -225,7 +225,7 @@ impl Device {
             Meaning::Refused { code, text } => {
                 self.registration_failed(answer.status, code, text, now);
                 if (400..500).contains(&answer.status) {
-                    self.try_other_credential();
+                    self.try_other_credential(now);
                 }
             }
         }
@@ -272,7 +272,7 @@ impl Device {
     fn registration_door_closed(&mut self, code: ConnectReturnCode, now: UnixMillis) {
         self.registration_failed(0, 0, wire::connack_text(code).to_owned(), now);
         if wire::is_unauthorized(code) {
-            self.try_other_credential();
+            self.try_other_credential(now);
         }
     }
 
@@ -292,11 +292,11 @@ impl Device {
 
     /// Changes the credential for the next registration where DPS will not have this one and
     /// the hub has nothing left for the device to lose.
-    fn try_other_credential(&mut self) {
+    fn try_other_credential(&mut self, now: UnixMillis) {
         let tried = self.registration.generation;
         let stuck =
             self.hub.open.is_none() && (!self.hub.is_allowed() || self.assignment.is_none());
-        let newest = self.store.newest();
+        let newest = self.newest(now);
         let other = if newest == Some(tried) {
             self.current
         } else {

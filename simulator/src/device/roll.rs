@@ -65,7 +65,7 @@ impl Device {
     /// What the direct method `reprovision` asks for: roll to the newest credential, or register
     /// anew with the current one where there is no newer.
     pub(super) fn reprovision(&mut self, now: UnixMillis) {
-        let (Some(current), Some(newest)) = (self.current, self.store.newest()) else {
+        let (Some(current), Some(newest)) = (self.current, self.newest(now)) else {
             return;
         };
         let underway = match self.errand {
@@ -90,7 +90,7 @@ impl Device {
 
     /// Rolls to the newest credential where its delivery is enough to do so.
     pub(super) fn roll_to_delivered(&mut self, now: UnixMillis) {
-        let (Some(current), Some(newest)) = (self.current, self.store.newest()) else {
+        let (Some(current), Some(newest)) = (self.current, self.newest(now)) else {
             return;
         };
         if self.firmware.trigger == Trigger::Delivery && newest > current {

@@ -61,8 +61,11 @@ impl SecureStore {
         self.0.first().map(|held| held.credential.generation())
     }
 
-    pub(super) fn newest(&self) -> Option<Generation> {
-        self.0.last().map(|held| held.credential.generation())
+    /// The newest whose life has begun at `now`.
+    pub(super) fn newest_begun(&self, now: UnixMillis) -> Option<Generation> {
+        let begun = |held: &&Held| held.credential.not_before() <= now.seconds().0;
+        let newest = self.0.iter().rev().find(begun)?;
+        Some(newest.credential.generation())
     }
 
     /// Whether the last second of that credential's life is over.

@@ -402,6 +402,9 @@ fn firmware(
             on_boot: entry.on_boot.unwrap_or(default.on_boot),
             keeps: entry.keeps.unwrap_or(default.keeps),
             answers: entry.answers.unwrap_or(default.answers),
+            clock_skew_ms: entry
+                .clock_skew
+                .map_or(default.clock_skew_ms, |skew| skew.0),
             awake: match &entry.awake {
                 Some(awake) => windows(source, awake, duration, spread)?,
                 None => Vec::new(),

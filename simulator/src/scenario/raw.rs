@@ -148,6 +148,8 @@ pub(super) struct RawFirmware {
     #[serde(default)]
     pub(super) backoff: RawBackoff,
     #[serde(default)]
+    pub(super) clock_skew: Option<Span>,
+    #[serde(default)]
     pub(super) persists: Option<Spanned<Persists>>,
     #[serde(default)]
     pub(super) power_loss: Option<Spanned<PowerLoss>>,
