@@ -12,6 +12,7 @@
 mod attempt;
 mod backoff;
 mod hub;
+mod power;
 mod registration;
 mod roll;
 mod session;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use linarite_env::{Entropy, UnixMillis};
 
-use crate::firmware::{Firmware, Keeps, OnBoot, Trigger};
+use crate::firmware::{Firmware, Keeps, OnBoot, Persists, PowerLoss, Trigger};
 use crate::observation::{Generation, Observation};
 use crate::pki::Credential;
 use crate::plan::DevicePlan;
@@ -76,6 +77,12 @@ pub enum Output {
     },
     /// Tell the observer.
     Report(Observation),
+    /// Go without power: drop every connection without a word, and call [`Device::wake`] when it
+    /// is back and the device ought to be awake. It has taken note itself.
+    PowerOff {
+        /// For how long.
+        lasts: Duration,
+    },
 }
 
 /// Where a fleet's devices register.
@@ -137,6 +144,8 @@ pub struct Device {
     registration: Registration,
     /// The answer to a call that the firmware puts off until it has rolled.
     unanswered: Option<Box<(String, Packet)>>,
+    /// Whether power has failed as the firmware model says.
+    power_failed: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -165,6 +174,7 @@ impl Device {
             hub: Hub::default(),
             registration: Registration::default(),
             unanswered: None,
+            power_failed: false,
             outputs: VecDeque::new(),
         }
     }
@@ -199,28 +209,6 @@ impl Device {
         self.steer(now);
     }
 
-    /// Takes the power away, awake or asleep: every connection is gone without a word, and with
-    /// it all that only memory held. The secure store, where the device belongs, that it is
-    /// rolling, and messages that are not acknowledged survive. [`Self::wake`] boots it again.
-    pub fn lose_power(&mut self, now: UnixMillis) {
-        self.abandon_registration();
-        self.registration = Registration::default();
-        self.abandon_attempt();
-        if let Some(open) = self.hub.open.take() {
-            self.close(open.link);
-            self.report(Observation::SessionClosed { planned: false });
-        }
-        self.hub.reset(now, true);
-        self.unanswered = None;
-        if !self.is_rolling() {
-            self.errand = Errand::Stay;
-        }
-        if self.phase != Phase::Asleep {
-            self.phase = Phase::Asleep;
-            self.report(Observation::PowerLost);
-        }
-    }
-
     /// Puts a credential into the secure store, asleep or awake. One of a generation already
     /// stored is ignored.
     pub fn store_credential(&mut self, credential: Credential, now: UnixMillis) {
@@ -236,7 +224,8 @@ impl Device {
             Keeps::LeafOnly if !factory => credential.without_issuers(),
             Keeps::LeafOnly | Keeps::Chain => credential,
         };
-        if !self.store.insert(kept) {
+        let saved = self.firmware.persists == Persists::WhenDelivered;
+        if !self.store.insert(kept, saved) {
             return;
         }
         self.report(stored);
@@ -329,6 +318,11 @@ impl Device {
                 }
             }
             Phase::Awake => {
+                if matches!(self.errand, Errand::Register { .. })
+                    && self.power_fails(PowerLoss::BeforeRegistering, now)
+                {
+                    return;
+                }
                 self.steer_registration(now);
                 self.steer_hub(now);
                 self.steer_telemetry(now);
@@ -338,7 +332,7 @@ impl Device {
 
     /// Decides what to do first after waking, or after the first credential arrived awake.
     fn boot(&mut self, now: UnixMillis) {
-        let (Some(current), Some(newest)) = (self.current, self.store.newest()) else {
+        let (Some(current), Some(newest)) = (self.current, self.newest(now)) else {
             return;
         };
         self.hub
@@ -348,7 +342,7 @@ impl Device {
             return;
         }
         self.errand = Errand::Stay;
-        let expired = self.store.is_expired(current, now);
+        let expired = self.store.is_expired(current, self.own_time(now));
         if newest > current && (expired || self.firmware.trigger == Trigger::Delivery) {
             // An expired credential is not worth showing while the new one registers.
             self.hub.allow(self.hub.is_allowed() && !expired);
@@ -359,6 +353,22 @@ impl Device {
                 commanded: false,
             };
         }
+    }
+
+    /// What the device's own clock shows, by which it judges certificates.
+    fn own_time(&self, now: UnixMillis) -> UnixMillis {
+        UnixMillis(now.0.saturating_add(self.firmware.clock_skew_ms))
+    }
+
+    /// The newest credential that is any good by the device's own clock.
+    fn newest(&self, now: UnixMillis) -> Option<Generation> {
+        self.store.newest_begun(self.own_time(now)).or(self.current)
+    }
+
+    /// How far the device's own clock is ahead of the time, in milliseconds.
+    #[must_use]
+    pub fn clock_skew_ms(&self) -> i64 {
+        self.firmware.clock_skew_ms
     }
 
     fn fall_asleep(&mut self, now: UnixMillis) {

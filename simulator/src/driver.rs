@@ -61,8 +61,10 @@ pub(crate) struct Driver {
     surroundings: Arc<Surroundings>,
     links: Links,
     weather: Option<Weather>,
-    /// Whether it is without power.
+    /// Whether a fault has taken its power.
     dark: bool,
+    /// Until when it is without power because its firmware model says so. Boxed, as few ever are.
+    dark_until: Option<Box<Instant>>,
     /// Whether it lies in a time awake.
     on_duty: bool,
 }
@@ -83,6 +85,7 @@ impl Driver {
             links: Links::default(),
             weather,
             dark: false,
+            dark_until: None,
             on_duty: false,
         }
     }
@@ -126,7 +129,12 @@ impl Driver {
             Instant::now() + Duration::from_millis(ahead)
         });
         let edge = self.schedule.next().map(|(at, _)| at);
-        wanted.into_iter().chain(edge).min()
+        wanted.into_iter().chain(edge).chain(self.back_at()).min()
+    }
+
+    /// When the power comes back that the firmware model took.
+    fn back_at(&self) -> Option<Instant> {
+        self.dark_until.as_deref().copied()
     }
 
     fn tick(&mut self) {
@@ -135,9 +143,7 @@ impl Driver {
             match edge {
                 Edge::Wake => {
                     self.on_duty = true;
-                    if !self.dark {
-                        self.device.wake(now);
-                    }
+                    self.boot(now);
                 }
                 Edge::Sleep => {
                     self.on_duty = false;
@@ -146,6 +152,10 @@ impl Driver {
                 }
                 Edge::Mishap(mishap) => self.suffer(mishap, now),
             }
+        }
+        if self.back_at().is_some_and(|at| at <= Instant::now()) {
+            self.dark_until = None;
+            self.boot(now);
         }
         if self.device.poll_timeout().is_some_and(|at| at <= now) {
             self.device.handle_timeout(now);
@@ -171,10 +181,15 @@ impl Driver {
             }
             Mishap::PowerOn => {
                 self.dark = false;
-                if self.on_duty {
-                    self.device.wake(now);
-                }
+                self.boot(now);
             }
+        }
+    }
+
+    /// Wakes the device if it ought to be awake and has power.
+    fn boot(&mut self, now: UnixMillis) {
+        if self.on_duty && !self.dark && self.dark_until.is_none() {
+            self.device.wake(now);
         }
     }
 
@@ -202,8 +217,10 @@ impl Driver {
                     credential,
                 } => {
                     let dialer = Arc::clone(&self.surroundings.dialer);
+                    let skew = self.device.clock_skew_ms();
                     let weather = self.weather.as_mut().map(Weather::next);
-                    let dialling = async move { dialer.open(&host, &credential, weather).await };
+                    let dialling =
+                        async move { dialer.open(&host, (&credential, skew), weather).await };
                     *self.links.slot(link) = Slot::Dialling(Box::pin(dialling));
                 }
                 Output::Close { link } => {
@@ -213,6 +230,10 @@ impl Driver {
                     }
                 }
                 Output::Send { link, packet } => self.send(link, &packet).await,
+                Output::PowerOff { lasts } => {
+                    self.links.cut();
+                    self.dark_until = Some(Box::new(Instant::now() + lasts));
+                }
             }
         }
     }

@@ -68,6 +68,32 @@ pub enum Answers {
     AfterTheRoll,
 }
 
+/// When the firmware writes a new key to where it survives a loss of power. Until then it lies in
+/// memory, and so does the intention to roll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Persists {
+    /// As soon as it has it, before anything else.
+    WhenDelivered,
+    /// Once DPS has assigned with it (R-C15). Power lost just before takes the only key that the
+    /// hub would take (R-B21).
+    WhenAssigned,
+    /// Once the hub has let it in with it.
+    WhenConnected,
+}
+
+/// At which step of its first roll the device loses power, for ten seconds and once in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PowerLoss {
+    /// It is about to register, and has not asked DPS yet.
+    BeforeRegistering,
+    /// DPS has assigned it, and nothing has followed from that in the device (R-B21).
+    AfterRegistering,
+    /// The hub has let it in with the new certificate, and the old key is not erased.
+    AfterConnecting,
+}
+
 /// How the firmware spreads its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -95,6 +121,13 @@ pub struct Firmware {
     pub keeps: Keeps,
     /// When it answers a call to roll.
     pub answers: Answers,
+    /// When a new key is safe from a loss of power.
+    pub persists: Persists,
+    /// At which step of its roll it loses power, if at any.
+    pub power_loss: Option<PowerLoss>,
+    /// How far its clock, by which it judges certificates, is ahead of the time, in milliseconds;
+    /// its timers are right.
+    pub clock_skew_ms: i64,
     /// When it is awake, where that differs from the rest of the fleet; else empty.
     pub awake: Vec<Window>,
     /// First delay of the exponential back-off.
@@ -117,6 +150,9 @@ impl Default for Firmware {
             on_boot: OnBoot::Connect,
             keeps: Keeps::Chain,
             answers: Answers::AtOnce,
+            persists: Persists::WhenDelivered,
+            power_loss: None,
+            clock_skew_ms: 0,
             awake: Vec::new(),
             backoff_first: Duration::from_secs(5),
             backoff_max: Duration::from_secs(600),

@@ -40,7 +40,8 @@ pub enum Observation {
         /// Last second of its life, Unix seconds.
         not_after: i64,
     },
-    /// A certificate and its key were erased from the secure store.
+    /// A certificate and its key were erased from the secure store, or lost with the power that
+    /// kept them in memory.
     CredentialDropped {
         /// Which of the device's certificates.
         generation: Generation,

@@ -108,7 +108,7 @@ async fn open(
     credential: &Credential,
 ) -> Result<Transport, String> {
     let dialer = Dialer::new(services, connector, clock, 1).map_err(|error| error.to_string())?;
-    dialer.open(host, credential, None).await
+    dialer.open(host, (credential, 0), None).await
 }
 
 /// Sends CONNECT; gives the refusal, if it is one.

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod pace;
 mod place;
 pub mod plan;
+mod power;
 mod raw;
 mod readings;
 pub mod schema;

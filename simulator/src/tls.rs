@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use linarite_env::Clock;
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
@@ -37,7 +38,7 @@ pub enum TlsError {
 pub struct Client {
     provider: Arc<CryptoProvider>,
     verifier: Arc<WebPkiServerVerifier>,
-    time: Arc<Time>,
+    clock: Clock,
 }
 
 impl Client {
@@ -56,16 +57,24 @@ impl Client {
         Ok(Self {
             provider,
             verifier,
-            time: Arc::new(Time(clock.clone())),
+            clock: clock.clone(),
         })
     }
 
-    /// Makes connections that show `credential`, or nothing.
+    /// Makes connections that show `credential`, or nothing, for somebody whose clock is
+    /// `skew_ms` milliseconds ahead.
     ///
     /// # Errors
     /// [`TlsError::Versions`], if the cryptography were ever built without TLS 1.2 and 1.3.
-    pub fn connector(&self, credential: Option<&Credential>) -> Result<TlsConnector, TlsError> {
-        let time: Arc<dyn TimeProvider> = Arc::clone(&self.time) as _;
+    pub fn connector(
+        &self,
+        credential: Option<&Credential>,
+        skew_ms: i64,
+    ) -> Result<TlsConnector, TlsError> {
+        let time: Arc<dyn TimeProvider> = Arc::new(Time {
+            clock: self.clock.clone(),
+            skew_ms,
+        });
         let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), time)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Versions)?
@@ -90,23 +99,31 @@ pub fn connector(
     credential: Option<&Credential>,
     clock: &Clock,
 ) -> Result<TlsConnector, TlsError> {
-    Client::new(services_ca_der, clock)?.connector(credential)
+    Client::new(services_ca_der, clock)?.connector(credential, 0)
 }
 
 /// Tells rustls what moment it is.
-struct Time(Clock);
+struct Time {
+    clock: Clock,
+    skew_ms: i64,
+}
 
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Time").field(&self.0).finish()
+        f.debug_struct("Time")
+            .field("clock", &self.clock)
+            .field("skew_ms", &self.skew_ms)
+            .finish()
     }
 }
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        let seconds = u64::try_from(self.0.now().0).ok()?;
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            seconds,
+        // A clock that is set to before 1970 stands at its beginning.
+        let shown = self.clock.now_ms().0.saturating_add(self.skew_ms).max(0);
+        let shown = Duration::from_millis(u64::try_from(shown).ok()?);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            shown.as_secs(),
         )))
     }
 }
@@ -145,9 +162,9 @@ mod tests {
         let ca = pki.certificate_der("services").unwrap();
         let client = Client::new(ca, &Clock::system()).unwrap();
         let credential = pki.leaf("services", "dev-1", Generation(1), 0, 1).unwrap();
-        let shows = client.connector(Some(&credential)).unwrap();
+        let shows = client.connector(Some(&credential), 0).unwrap();
         assert!(shows.config().client_auth_cert_resolver.has_certs());
-        let silent = client.connector(None).unwrap();
+        let silent = client.connector(None, 0).unwrap();
         assert!(!silent.config().client_auth_cert_resolver.has_certs());
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use linarite_env::UnixMillis;
 
 use super::{ANSWER_TIMEOUT, Assignment, Device, Errand, Link, Output, later};
+use crate::firmware::{Persists, PowerLoss};
 use crate::observation::{Generation, Observation};
 use crate::wire::dps::{self, Answer, Meaning};
 use crate::wire::{self, ConnectReturnCode, Packet};
@@ -224,7 +225,7 @@ impl Device {
             Meaning::Refused { code, text } => {
                 self.registration_failed(answer.status, code, text, now);
                 if (400..500).contains(&answer.status) {
-                    self.try_other_credential();
+                    self.try_other_credential(now);
                 }
             }
         }
@@ -271,7 +272,7 @@ impl Device {
     fn registration_door_closed(&mut self, code: ConnectReturnCode, now: UnixMillis) {
         self.registration_failed(0, 0, wire::connack_text(code).to_owned(), now);
         if wire::is_unauthorized(code) {
-            self.try_other_credential();
+            self.try_other_credential(now);
         }
     }
 
@@ -291,11 +292,11 @@ impl Device {
 
     /// Changes the credential for the next registration where DPS will not have this one and
     /// the hub has nothing left for the device to lose.
-    fn try_other_credential(&mut self) {
+    fn try_other_credential(&mut self, now: UnixMillis) {
         let tried = self.registration.generation;
         let stuck =
             self.hub.open.is_none() && (!self.hub.is_allowed() || self.assignment.is_none());
-        let newest = self.store.newest();
+        let newest = self.newest(now);
         let other = if newest == Some(tried) {
             self.current
         } else {
@@ -316,6 +317,12 @@ impl Device {
             hub: hub.clone(),
             device_id: device_id.clone(),
         });
+        if self.power_fails(PowerLoss::AfterRegistering, now) {
+            return;
+        }
+        if self.firmware.persists == Persists::WhenAssigned {
+            self.store.save(generation);
+        }
         self.outputs.push_back(Output::Send {
             link: Link::Dps,
             packet: Packet::Disconnect,

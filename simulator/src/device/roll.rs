@@ -52,8 +52,10 @@ impl Device {
         };
     }
 
-    /// Makes `generation` the credential in force and erases the older ones.
+    /// Makes `generation` the credential in force and erases the older ones; it is saved by then,
+    /// whatever the firmware persists when, as no firmware erases its only key.
     pub(super) fn adopt(&mut self, generation: Generation) {
+        self.store.save(generation);
         self.current = Some(generation);
         for erased in self.store.erase_older(generation) {
             self.report(Observation::CredentialDropped { generation: erased });
@@ -63,7 +65,7 @@ impl Device {
     /// What the direct method `reprovision` asks for: roll to the newest credential, or register
     /// anew with the current one where there is no newer.
     pub(super) fn reprovision(&mut self, now: UnixMillis) {
-        let (Some(current), Some(newest)) = (self.current, self.store.newest()) else {
+        let (Some(current), Some(newest)) = (self.current, self.newest(now)) else {
             return;
         };
         let underway = match self.errand {
@@ -88,7 +90,7 @@ impl Device {
 
     /// Rolls to the newest credential where its delivery is enough to do so.
     pub(super) fn roll_to_delivered(&mut self, now: UnixMillis) {
-        let (Some(current), Some(newest)) = (self.current, self.store.newest()) else {
+        let (Some(current), Some(newest)) = (self.current, self.newest(now)) else {
             return;
         };
         if self.firmware.trigger == Trigger::Delivery && newest > current {

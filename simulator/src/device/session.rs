@@ -6,7 +6,7 @@ use linarite_env::UnixMillis;
 
 use super::hub::{Attempt, Session};
 use super::{ANSWER_TIMEOUT, Device, Errand, Link, Output, later};
-use crate::firmware::Answers;
+use crate::firmware::{Answers, PowerLoss};
 use crate::observation::{Generation, Observation};
 use crate::wire::hub::{self, MethodCall};
 use crate::wire::{self, Packet, Publish};
@@ -49,6 +49,9 @@ impl Device {
     fn errand_done(&mut self, generation: Generation, now: UnixMillis) {
         match self.errand {
             Errand::TakeOver { .. } => {
+                if self.power_fails(PowerLoss::AfterConnecting, now) {
+                    return;
+                }
                 self.errand = Errand::Stay;
                 self.adopt(generation);
                 if let Some(unanswered) = self.unanswered.take() {

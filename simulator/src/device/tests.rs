@@ -1,6 +1,7 @@
 //! The machine against a scripted peer: what goes in is written down, and so is what comes out.
 
 mod chaos;
+mod clock;
 mod power;
 mod rig;
 

@@ -53,12 +53,13 @@ impl Dialer {
         })
     }
 
-    /// Connects to the MQTT port of `host`, showing `credential`, through `weather`. The time spent waiting for
+    /// Connects to the MQTT port of `host`, showing `credential` and judging by a
+    /// clock that is `skew_ms` milliseconds ahead, through `weather`. The time spent waiting for
     /// other handshakes does not count against the time-out.
     pub(crate) async fn open(
         &self,
         host: &str,
-        credential: &Credential,
+        (credential, skew_ms): (&Credential, i64),
         weather: Option<Weather>,
     ) -> Result<Transport, String> {
         // Who waits for nothing but a fault costs no work, and must not keep the others waiting.
@@ -68,7 +69,12 @@ impl Dialer {
             let turn = self.handshakes.acquire().await;
             Some(turn.map_err(|closed| closed.to_string())?)
         };
-        match timeout(DIAL_TIMEOUT, self.shake_hands(host, credential, weather)).await {
+        match timeout(
+            DIAL_TIMEOUT,
+            self.shake_hands(host, (credential, skew_ms), weather),
+        )
+        .await
+        {
             Ok(result) => result,
             Err(_) => Err(format!(
                 "{host} did not finish the TLS handshake within 60 s"
@@ -79,14 +85,14 @@ impl Dialer {
     async fn shake_hands(
         &self,
         host: &str,
-        credential: &Credential,
+        (credential, skew_ms): (&Credential, i64),
         weather: Option<Weather>,
     ) -> Result<Transport, String> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} is not a host name"))?;
         let tls = self
             .tls
-            .connector(Some(credential))
+            .connector(Some(credential), skew_ms)
             .map_err(|error| error.to_string())?;
         let stream = self
             .connector

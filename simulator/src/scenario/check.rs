@@ -9,7 +9,7 @@ use super::place::{ScenarioError, Source};
 use super::raw::{RawExpect, RawFirmware, RawFleet, RawLeaf, RawRealTime, RawScenario, RawWindow};
 use super::{
     Authority, DEVICES_MAX, Enrollment, Expectation, FleetShape, LeafKind, RealTime, Scenario,
-    authority, backoff, fault, intent, limits, readings, steps,
+    authority, backoff, fault, intent, limits, power, readings, steps,
 };
 use crate::firmware::Firmware;
 use crate::observation::Generation;
@@ -344,6 +344,7 @@ fn firmware(
         }
         let name = name_of(source, &entry.name)?;
         let default = backoff::resolve(source, &entry.backoff, Firmware::default())?;
+        let default = power::resolve(source, entry, default)?;
         let model = Firmware {
             name,
             trigger: entry.trigger.unwrap_or(default.trigger),
@@ -352,6 +353,9 @@ fn firmware(
             on_boot: entry.on_boot.unwrap_or(default.on_boot),
             keeps: entry.keeps.unwrap_or(default.keeps),
             answers: entry.answers.unwrap_or(default.answers),
+            clock_skew_ms: entry
+                .clock_skew
+                .map_or(default.clock_skew_ms, |skew| skew.0),
             awake: match &entry.awake {
                 Some(awake) => windows(source, awake, duration, spread)?,
                 None => Vec::new(),

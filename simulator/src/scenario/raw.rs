@@ -12,7 +12,9 @@ use super::duration::Span;
 use super::fault::{RawFault, RawRecovery};
 use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
-use crate::firmware::{Answers, Keeps, OnBoot, OnUnauthorized, RollOrder, Trigger};
+use crate::firmware::{
+    Answers, Keeps, OnBoot, OnUnauthorized, Persists, PowerLoss, RollOrder, Trigger,
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -151,6 +153,12 @@ pub(super) struct RawFirmware {
     pub(super) answers: Option<Answers>,
     #[serde(default)]
     pub(super) backoff: RawBackoff,
+    #[serde(default)]
+    pub(super) clock_skew: Option<Span>,
+    #[serde(default)]
+    pub(super) persists: Option<Spanned<Persists>>,
+    #[serde(default)]
+    pub(super) power_loss: Option<Spanned<PowerLoss>>,
     #[serde(default)]
     pub(super) awake: Option<Spanned<Vec<Spanned<RawWindow>>>>,
 }

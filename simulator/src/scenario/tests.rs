@@ -444,3 +444,21 @@ fn dps_ought_to_admit_what_the_steps_say() {
     });
     assert_eq!(admitted(&admission), [0; 0]);
 }
+
+#[test]
+fn a_clock_is_slow_or_fast() {
+    for (skew, milliseconds) in [("-40d", -3_456_000_000), ("90s", 90_000)] {
+        let text = GOOD.replacen(
+            "share = 3",
+            &format!("share = 3\nclock_skew = \"{skew}\""),
+            1,
+        );
+        let scenario = Scenario::parse("s.toml", &text).unwrap();
+        assert_eq!(scenario.fleet.firmware[0].1.clock_skew_ms, milliseconds);
+        assert_eq!(scenario.fleet.firmware[1].1.clock_skew_ms, 0);
+    }
+    let text = GOOD.replacen("share = 3", "share = 3\nclock_skew = \"late\"", 1);
+    let message = Scenario::parse("s.toml", &text).unwrap_err().to_string();
+    assert!(message.starts_with("s.toml:20: "), "{message}");
+    assert!(message.contains("write it like"), "{message}");
+}

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::rig::Rig;
 use crate::device::{Link, Output};
-use crate::firmware::{Firmware, OnBoot, OnUnauthorized, RollOrder, Trigger};
+use crate::firmware::{Firmware, OnBoot, OnUnauthorized, Persists, PowerLoss, RollOrder, Trigger};
 use crate::observation::{Generation, Observation};
 use crate::wire::ConnectReturnCode::{
     BadUserNamePassword, NotAuthorized, ServiceUnavailable, Success,
@@ -55,6 +55,7 @@ impl Laws {
             Output::Close { link } => {
                 self.lines.remove(&number(*link));
             }
+            Output::PowerOff { .. } => self.lines.clear(),
             Output::Report(observation) => self.check_report(observation),
         }
     }
@@ -177,6 +178,21 @@ fn firmware(rng: &mut Rng) -> Firmware {
         } else {
             OnBoot::Register
         },
+        persists: rng
+            .choice([
+                Persists::WhenDelivered,
+                Persists::WhenAssigned,
+                Persists::WhenConnected,
+            ])
+            .unwrap_or(Persists::WhenDelivered),
+        power_loss: rng
+            .choice([
+                None,
+                Some(PowerLoss::BeforeRegistering),
+                Some(PowerLoss::AfterRegistering),
+                Some(PowerLoss::AfterConnecting),
+            ])
+            .flatten(),
         ..Firmware::default()
     }
 }

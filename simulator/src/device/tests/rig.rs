@@ -248,6 +248,7 @@ impl Rig {
                 Output::Send { link, packet } => format!("{link:?} {}", self.name(packet)),
                 Output::Close { link } => format!("close {link:?}"),
                 Output::Report(observation) => short(observation),
+                Output::PowerOff { lasts } => format!("power off for {lasts:?}"),
             };
             self.seen.push(line);
             self.raw.push(output);
