@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::error::ServiceError;
 use crate::events::HubEvents;
 use crate::feedback::HubFeedback;
-use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, DESKS_MAX, HANDSHAKE_TIMEOUT};
 use crate::mqtt::mirror::Mirror;
 use crate::outgoing::{Dial, Poster, Sockets};
 use crate::service::Services;
@@ -97,12 +97,13 @@ pub enum MirrorAddress {
 /// A DPS with its hubs. Cheap to clone; clones are the same emulator.
 #[derive(Clone)]
 pub struct Emulator {
-    services: Arc<Services>,
+    pub(crate) services: Arc<Services>,
     acceptor: TlsAcceptor,
     router: Router,
     ca_pem: Arc<str>,
     ca_der: Arc<[u8]>,
     room: Arc<Semaphore>,
+    pub(crate) desks: Arc<Semaphore>,
     /// Set once it listens, if it has one.
     mirror: Arc<OnceLock<Arc<Mirror>>>,
 }
@@ -149,6 +150,7 @@ impl Emulator {
             ca_pem: identity.ca_pem.into(),
             ca_der,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            desks: Arc::new(Semaphore::new(DESKS_MAX)),
             mirror: Arc::default(),
         })
     }

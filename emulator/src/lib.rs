@@ -9,6 +9,7 @@
 mod admin;
 pub mod config;
 mod counters;
+mod desk;
 mod door;
 pub mod error;
 pub mod events;
@@ -28,4 +29,5 @@ mod wire;
 mod ws;
 
 pub use config::{Config, DpsThrottles, HubLimits};
+pub use desk::{Desk, DeskError, Said};
 pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};

@@ -6,5 +6,5 @@ pub(crate) mod connection;
 mod dps;
 mod hub;
 pub(crate) mod mirror;
-mod outbox;
+pub(crate) mod outbox;
 pub(crate) mod topic;

@@ -68,6 +68,18 @@ pub enum Answers {
     AfterTheRoll,
 }
 
+/// How long the firmware waits where DPS asks for patience (R-C12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnThrottle {
+    /// As long as DPS says; where it does not say, a random time that grows with each refusal.
+    AsTold,
+    /// As long as DPS says, and then a random time up to this one, so that a fleet that was
+    /// refused in one moment does not come back in one.
+    Spread(Duration),
+    /// This long, whatever DPS says.
+    Insist(Duration),
+}
+
 /// A firmware model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firmware {
@@ -85,6 +97,8 @@ pub struct Firmware {
     pub keeps: Keeps,
     /// When it answers a call to roll.
     pub answers: Answers,
+    /// How patient it is with DPS.
+    pub on_throttle: OnThrottle,
     /// When it is awake, where that differs from the rest of the fleet; else empty.
     pub awake: Vec<Window>,
     /// First delay of the exponential back-off with full jitter.
@@ -105,6 +119,7 @@ impl Default for Firmware {
             on_boot: OnBoot::Connect,
             keeps: Keeps::Chain,
             answers: Answers::AtOnce,
+            on_throttle: OnThrottle::AsTold,
             awake: Vec::new(),
             backoff_first: Duration::from_secs(5),
             backoff_max: Duration::from_secs(600),

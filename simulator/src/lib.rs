@@ -21,5 +21,6 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod service_client;
+pub mod storm;
 pub mod tls;
 pub mod wire;

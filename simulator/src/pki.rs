@@ -5,9 +5,11 @@
 //! Files are the business of [`crate::command::pki`].
 
 mod credential;
+mod shared_key;
 mod template;
 
 pub use credential::Credential;
+pub use shared_key::SharedKey;
 pub(crate) use template::{certificate_to_pem, template_of_authority, template_of_leaf};
 
 use std::collections::BTreeMap;
