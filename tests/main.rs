@@ -2,7 +2,7 @@
 //!
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
-//! `c2d`, `device_http`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
+//! `c2d`, `desk`, `device_http`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
 //! behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`,
 //! `mirror`), certificates of strangers (`openssl`), the fleet (`scenarios`, `procedures`,
 //! `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the repository
@@ -54,6 +54,7 @@ mod websocket;
 
 mod replay;
 
+mod desk;
 mod hostile;
 mod hostile_mqtt;
 mod mutated;
