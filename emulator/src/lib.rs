@@ -9,7 +9,6 @@
 mod admin;
 pub mod config;
 mod counters;
-mod desk;
 mod door;
 pub mod error;
 pub mod events;
@@ -29,5 +28,5 @@ mod wire;
 mod ws;
 
 pub use config::{Config, DpsThrottles, HubLimits};
-pub use desk::{Desk, DeskError, Said};
 pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};
+pub use mqtt::desk::{Desk, DeskError, Said};

@@ -3,8 +3,9 @@
 
 pub mod codec;
 pub(crate) mod connection;
+pub mod desk;
 mod dps;
 mod hub;
 pub(crate) mod mirror;
-pub(crate) mod outbox;
+mod outbox;
 pub(crate) mod topic;

@@ -1,7 +1,9 @@
 //! An emulator inside this process, and the way to it.
 //!
-//! With `command::up` and `storm` the only file of the simulator that knows the emulator: everything else
+//! With `command::up` the only module of the simulator that knows the emulator: everything else
 //! talks to it as to a stranger, through streams and public APIs.
+
+pub(crate) mod bare;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,9 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use linarite_emulator::{Config, Desk, DeskError, Door, Emulator};
+use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::Env;
-use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
@@ -24,7 +25,7 @@ const PIPE_BYTES: usize = 16 * 1024;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Host name of DPS in a lab. Reserved for tests by RFC 2606.
-pub(crate) const DPS_HOST: &str = "dps.linarite.test";
+const DPS_HOST: &str = "dps.linarite.test";
 
 /// How streams reach the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +76,7 @@ impl Lab {
     }
 
     /// The same, as `config` says.
-    pub(crate) async fn with_config(
-        env: Env,
-        mode: LabMode,
-        config: Config,
-    ) -> anyhow::Result<Self> {
+    async fn with_config(env: Env, mode: LabMode, config: Config) -> anyhow::Result<Self> {
         let emulator = Emulator::new(config, env).context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
             LabMode::InMemory => Arc::new(Pipes(emulator.clone())),
@@ -104,11 +101,6 @@ impl Lab {
             connector,
             emulator,
         })
-    }
-
-    /// A connection without a wire, on which `chain` is shown.
-    pub(crate) fn desk(&self, chain: &[CertificateDer<'_>]) -> Result<Desk, DeskError> {
-        self.emulator.desk(chain)
     }
 
     /// Ends every connection and waits for the emulator's tasks; gives whether all ended.

@@ -51,7 +51,7 @@ impl Ending {
     }
 
     /// The device let go of the connection without a goodbye.
-    pub(crate) fn closed_by_device() -> Self {
+    pub(super) fn closed_by_device() -> Self {
         Self::because("R-G19", 404_104, "the device closed the connection")
     }
 }
@@ -84,7 +84,7 @@ pub(crate) struct Refused {
 }
 
 /// The session a CONNECT opened.
-pub(crate) enum Session {
+pub(super) enum Session {
     Dps(Box<DpsSession>),
     Hub(Box<HubSession>),
 }
@@ -136,7 +136,7 @@ pub(crate) async fn serve<S>(
 
 /// Opens a session by the first packet of a connection. What is to be said goes to `out`, and
 /// what is to be told of a connection that ends here is the error.
-pub(crate) fn enter(
+pub(super) fn enter(
     first: Result<Packet, Malformed>,
     peer: PeerIdentity,
     services: &Arc<Services>,
@@ -236,14 +236,14 @@ fn identity(device_id: &str, module_id: Option<&str>) -> Result<IdentityId, Refu
 }
 
 impl Session {
-    pub(crate) fn packet_bytes_max(&self) -> usize {
+    pub(super) fn packet_bytes_max(&self) -> usize {
         match self {
             Self::Dps(_) => DPS_MESSAGE_BYTES_MAX,
             Self::Hub(_) => HUB_PACKET_BYTES_MAX,
         }
     }
 
-    pub(crate) fn keep_alive(&self) -> Duration {
+    pub(super) fn keep_alive(&self) -> Duration {
         match self {
             Self::Dps(session) => session.keep_alive(),
             Self::Hub(session) => session.keep_alive(),
@@ -251,7 +251,7 @@ impl Session {
     }
 
     /// When it ends whatever the device does; never for DPS.
-    pub(crate) fn ends_at(&self) -> Option<Instant> {
+    pub(super) fn ends_at(&self) -> Option<Instant> {
         match self {
             Self::Dps(_) => None,
             Self::Hub(session) => session.ends_at(),
@@ -259,7 +259,7 @@ impl Session {
     }
 
     /// Why it ends once it has waited for the earlier of [`Self::ends_at`] and its keep-alive.
-    pub(crate) fn time_is_up(&self) -> Ending {
+    pub(super) fn time_is_up(&self) -> Ending {
         let checked = match self {
             Self::Dps(_) => Ok(()),
             Self::Hub(session) => session.check_time(),
@@ -270,7 +270,7 @@ impl Session {
     }
 
     /// Takes one packet of the device.
-    pub(crate) fn take(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
+    pub(super) fn take(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
         match (self, packet) {
             (_, Packet::Disconnect) => Err(Ending::Disconnected),
             (Self::Dps(session), packet) => session.handle(packet, out),
@@ -279,14 +279,14 @@ impl Session {
     }
 
     /// What the hub wants of this session; never for DPS.
-    pub(crate) async fn command(&self) -> Command {
+    pub(super) async fn command(&self) -> Command {
         match self {
             Self::Dps(_) => std::future::pending().await,
             Self::Hub(session) => session.mailbox().take().await,
         }
     }
 
-    pub(crate) fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
+    pub(super) fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
         match self {
             Self::Dps(_) => Ok(()),
             Self::Hub(session) => session.obey(command, out),
@@ -294,7 +294,7 @@ impl Session {
     }
 
     /// Ends it, and tells of an end that broke the protocol of DPS.
-    pub(crate) fn leave(self, ending: &Ending, services: &Services, connection: ConnectionId) {
+    pub(super) fn leave(self, ending: &Ending, services: &Services, connection: ConnectionId) {
         match self {
             Self::Dps(_) => violated(services, connection, ending),
             Self::Hub(session) => session.close(ending),

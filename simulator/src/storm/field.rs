@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use linarite_emulator::Desk;
 use linarite_env::UnixMillis;
 
 use super::Plan;
@@ -18,6 +17,7 @@ use super::stage::Stage;
 use super::tally::Tally;
 use crate::device::{Device, Link, Output};
 use crate::firmware::Firmware;
+use crate::lab::bare::Desk;
 use crate::observation::DeviceIndex;
 use crate::pki::PkiError;
 use crate::plan::DevicePlan;

@@ -6,19 +6,15 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use http::Method;
-use linarite_emulator::config::HubConfig;
-use linarite_emulator::{Config, DpsThrottles, HubLimits};
 use linarite_env::Env;
 use serde_json::json;
 
 use super::{EPOCH, Plan};
 use crate::device::Account;
-use crate::lab::{DPS_HOST, Lab, LabMode};
+use crate::lab::Lab;
 use crate::pki::{Credential, Pki, PkiError, SharedKey};
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient};
 
-/// Host name of the hub.
-const HUB_HOST: &str = "hub.linarite.test";
 /// Who signs the devices' certificates.
 const ISSUER: &str = "storm-intermediate";
 const ROOT: &str = "storm-root";
@@ -38,7 +34,8 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set_up(plan: &Plan, env: Env) -> anyhow::Result<Self> {
-        let lab = Lab::with_config(env.clone(), LabMode::InMemory, config(plan)?).await?;
+        let registrations = plan.limits.registrations();
+        let lab = Lab::under_limits(env.clone(), registrations, plan.limits.tier).await?;
         let mut pki = Pki::new();
         pki.add_root(ROOT, VALIDITY.0, VALIDITY.1)?;
         pki.add_intermediate(ISSUER, ROOT, VALIDITY.0, VALIDITY.1)?;
@@ -104,24 +101,4 @@ impl Stage {
         client.rest();
         Ok(())
     }
-}
-
-fn config(plan: &Plan) -> anyhow::Result<Config> {
-    let hubs = [HUB_HOST.to_owned()];
-    let mut config = Config::local(DPS_HOST, &hubs).context("the storm's host names")?;
-    config.dps.throttles = match plan.limits.registrations() {
-        None => DpsThrottles::default(),
-        registrations => DpsThrottles {
-            registrations,
-            ..DpsThrottles::azure()
-        },
-    };
-    if let Some(tier) = plan.limits.tier {
-        let limit = |hub: &mut HubConfig| {
-            hub.tier = Some(tier);
-            hub.limits = HubLimits::of_tier(tier);
-        };
-        config.hubs.iter_mut().for_each(limit);
-    }
-    Ok(config)
 }

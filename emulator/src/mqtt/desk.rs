@@ -19,11 +19,11 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::codec::{Codec, Malformed};
+use super::connection::{Ending, Session, enter};
+use super::outbox::Outbox;
 use crate::door::Emulator;
 use crate::limits::{CONNECT_BYTES_MAX, CONNECT_TIMEOUT, DELIVERY_BYTES};
-use crate::mqtt::codec::{Codec, Malformed};
-use crate::mqtt::connection::{Ending, Session, enter};
-use crate::mqtt::outbox::Outbox;
 use crate::service::Services;
 use crate::service::mailbox::Command;
 use crate::tls::peer::PeerIdentity;
