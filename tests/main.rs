@@ -2,9 +2,9 @@
 //!
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
-//! `c2d`, `device_http`, `faults`, `rollover`, `sessions`, `throttle`, `websocket`, `replay`), what a badly
-//! behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch see (`admin`,
-//! `mirror`), certificates of strangers (`openssl`, `own_pki`), the fleet (`scenarios`,
+//! `c2d`, `desk`, `device_http`, `faults`, `rollover`, `sessions`, `throttle`, `websocket`,
+//! `replay`), what a badly behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch
+//! see (`admin`, `mirror`), certificates of strangers (`openssl`, `own_pki`), the fleet (`scenarios`,
 //! `procedures`, `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the
 //! repository (`tidy`).
 //!
@@ -55,6 +55,7 @@ mod websocket;
 
 mod replay;
 
+mod desk;
 mod hostile;
 mod hostile_mqtt;
 mod mutated;

@@ -63,7 +63,11 @@ fn each_crate_is_imported_where_it_belongs_and_nowhere_else() {
         (
             "linarite_emulator",
             &["simulator/"],
-            &["simulator/src/lab.rs", "simulator/src/command/up.rs"],
+            &[
+                "simulator/src/lab.rs",
+                "simulator/src/lab/",
+                "simulator/src/command/up.rs",
+            ],
         ),
         (
             "x509_parser",

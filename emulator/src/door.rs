@@ -24,7 +24,7 @@ use crate::error::ServiceError;
 use crate::events::HubEvents;
 use crate::fault::Faults;
 use crate::feedback::HubFeedback;
-use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, DESKS_MAX, HANDSHAKE_TIMEOUT};
 use crate::mqtt::mirror::Mirror;
 use crate::outgoing::{Dial, Poster, Sockets};
 use crate::service::Services;
@@ -98,12 +98,13 @@ pub enum MirrorAddress {
 /// A DPS with its hubs. Cheap to clone; clones are the same emulator.
 #[derive(Clone)]
 pub struct Emulator {
-    services: Arc<Services>,
+    pub(crate) services: Arc<Services>,
     acceptor: TlsAcceptor,
     router: Router,
     ca_pem: Arc<str>,
     ca_der: Arc<[u8]>,
     room: Arc<Semaphore>,
+    pub(crate) desks: Arc<Semaphore>,
     /// Set once it listens, if it has one.
     mirror: Arc<OnceLock<Arc<Mirror>>>,
 }
@@ -150,6 +151,7 @@ impl Emulator {
             ca_pem: identity.ca_pem.into(),
             ca_der,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            desks: Arc::new(Semaphore::new(DESKS_MAX)),
             mirror: Arc::default(),
         })
     }

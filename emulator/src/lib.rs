@@ -30,3 +30,4 @@ mod ws;
 
 pub use config::{Config, DpsThrottles, HubLimits};
 pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};
+pub use mqtt::desk::{Desk, DeskError, Said};

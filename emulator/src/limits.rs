@@ -58,6 +58,9 @@ pub const KEEP_ALIVE_SERVER_MAX: Duration =
 /// Connections open at once over all listeners. Ours.
 pub const CONNECTIONS_MAX: usize = 250_000;
 
+/// Desks at once: for each device that may be registered, one to DPS and one to its hub. Ours.
+pub const DESKS_MAX: usize = 2 * REGISTRATIONS_MAX;
+
 /// CA certificates of a DPS instance (behaviour H.1).
 pub const CA_CERTIFICATES_MAX: usize = 25;
 

@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub(crate) mod connection;
+pub mod desk;
 mod dps;
 mod hub;
 pub(crate) mod mirror;

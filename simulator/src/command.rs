@@ -5,6 +5,7 @@ pub mod parity;
 pub mod pki;
 pub mod run;
 pub mod schema;
+pub mod storm;
 pub mod up;
 
 use std::process::ExitCode;

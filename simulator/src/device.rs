@@ -12,6 +12,7 @@
 mod attempt;
 mod backoff;
 mod hub;
+mod patience;
 mod power;
 mod registration;
 mod roll;

@@ -104,6 +104,18 @@ pub enum Jitter {
     None,
 }
 
+/// How long the firmware waits where DPS asks for patience (R-C12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnThrottle {
+    /// As long as DPS says; where it does not say, a random time that grows with each refusal.
+    AsTold,
+    /// As long as DPS says, and then a random time up to this one, so that a fleet that was
+    /// refused in one moment does not come back in one.
+    Spread(Duration),
+    /// This long, whatever DPS says.
+    Insist(Duration),
+}
+
 /// A firmware model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firmware {
@@ -128,6 +140,8 @@ pub struct Firmware {
     /// How far its clock, by which it judges certificates, is ahead of the time, in milliseconds;
     /// its timers are right.
     pub clock_skew_ms: i64,
+    /// How patient it is with DPS.
+    pub on_throttle: OnThrottle,
     /// When it is awake, where that differs from the rest of the fleet; else empty.
     pub awake: Vec<Window>,
     /// First delay of the exponential back-off.
@@ -153,6 +167,7 @@ impl Default for Firmware {
             persists: Persists::WhenDelivered,
             power_loss: None,
             clock_skew_ms: 0,
+            on_throttle: OnThrottle::AsTold,
             awake: Vec::new(),
             backoff_first: Duration::from_secs(5),
             backoff_max: Duration::from_secs(600),

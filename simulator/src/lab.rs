@@ -1,7 +1,9 @@
 //! An emulator inside this process, and the way to it.
 //!
-//! With `command::up` the only file of the simulator that knows the emulator: everything else
+//! With `command::up` the only module of the simulator that knows the emulator: everything else
 //! talks to it as to a stranger, through streams and public APIs.
+
+pub(crate) mod bare;
 
 use std::io;
 use std::net::SocketAddr;

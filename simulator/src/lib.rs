@@ -22,6 +22,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod service_client;
+pub mod storm;
 pub mod target;
 pub mod tls;
 pub mod wire;

@@ -8,6 +8,7 @@ use linarite::command::parity::{self, ParityArgs};
 use linarite::command::pki;
 use linarite::command::run::{self, RunArgs};
 use linarite::command::schema::{self, SchemaArgs};
+use linarite::command::storm::{self, StormArgs};
 use linarite::command::up::{self, UpArgs};
 use linarite::command::{Exit, fails};
 use tracing_subscriber::EnvFilter;
@@ -29,6 +30,8 @@ enum Command {
     New(NewArgs),
     /// Serve DPS and hubs on real ports until interrupted
     Up(UpArgs),
+    /// Tell how long a fleet takes that comes back all at once, under Azure's limits
+    Storm(StormArgs),
     /// Make certificates as files, and show what is in such files
     Pki(pki::Args),
     /// Print the JSON schema of scenario files or of reports
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args).into(),
         Command::New(args) => new::new(&args).into(),
         Command::Up(args) => up::up(&args).into(),
+        Command::Storm(args) => storm::storm(&args).into(),
         Command::Pki(args) => match pki::execute(args) {
             Ok(()) => Exit::AsExpected.into(),
             Err(error) => fails(Exit::Usage, &format!("{error:#}")).into(),

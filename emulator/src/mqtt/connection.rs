@@ -49,16 +49,31 @@ impl Ending {
             text: text.into(),
         })
     }
+
+    /// The device let go of the connection without a goodbye.
+    pub(super) fn closed_by_device() -> Self {
+        Self::because("R-G19", 404_104, "the device closed the connection")
+    }
 }
 
 impl From<Malformed> for Ending {
     fn from(malformed: Malformed) -> Self {
-        let rule = if malformed == Malformed::QosTwo {
+        Self::Because(malformed.reason())
+    }
+}
+
+impl Malformed {
+    fn reason(self) -> Reason {
+        let rule = if self == Self::QosTwo {
             "R-G16"
         } else {
             "R-G18"
         };
-        Self::because(rule, 400_000, malformed.to_string())
+        Reason {
+            rule,
+            code: 400_000,
+            text: self.to_string(),
+        }
     }
 }
 
@@ -69,7 +84,7 @@ pub(crate) struct Refused {
 }
 
 /// The session a CONNECT opened.
-enum Session {
+pub(super) enum Session {
     Dps(Box<DpsSession>),
     Hub(Box<HubSession>),
 }
@@ -84,25 +99,9 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut reader = Reader::new();
-    let first = timeout(CONNECT_TIMEOUT, reader.next(&mut stream)).await;
-    let connect = match first {
-        Ok(Ok(Some(Packet::Connect(connect)))) => connect,
-        Ok(Ok(Some(_))) => {
-            let text = "the first packet is not CONNECT";
-            return violated(
-                &services,
-                connection,
-                &Ending::because("R-G12", 400_000, text),
-            );
-        }
-        Ok(Err(ReadError::Malformed(malformed))) => {
-            if malformed == Malformed::Protocol {
-                let mut out = Outbox::new();
-                out.connack(ConnectAckReason::UnacceptableProtocolVersion, false);
-                let _ = write(&mut stream, &mut out).await;
-            }
-            return violated(&services, connection, &malformed.into());
-        }
+    let first = match timeout(CONNECT_TIMEOUT, reader.next(&mut stream)).await {
+        Ok(Ok(Some(packet))) => Ok(packet),
+        Ok(Err(ReadError::Malformed(malformed))) => Err(malformed),
         Err(_) => {
             let text = "no CONNECT arrived in time";
             return violated(
@@ -115,31 +114,60 @@ pub(crate) async fn serve<S>(
     };
 
     let mut out = Outbox::new();
-    let mut session = match open(&connect, peer, &services, connection, &mut out) {
+    let mut session = match enter(first, peer, &services, connection, &mut out) {
         Ok(session) => session,
-        Err(refused) => {
-            out.connack(refused.connack, false);
-            let _ = write(&mut stream, &mut out).await;
-            let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
-            services.env.events.emit(Event::ConnectRefused {
-                connection,
-                connack: refused.connack.into(),
-                reason: refused.reason,
-            });
+        Err(event) => {
+            if !out.is_empty() {
+                let _ = write(&mut stream, &mut out).await;
+                let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+            }
+            services.env.events.emit(event);
             return;
         }
     };
-    drop(connect);
     reader.codec.allow(session.packet_bytes_max());
 
     let ending = Box::pin(run(&mut stream, &mut reader, &mut session, &mut out)).await;
     // Whatever the session still has to say is worth one try, the goodbye of TLS another.
     let _ = write(&mut stream, &mut out).await;
-    if let (Session::Dps(_), Ending::Because(_)) = (&session, &ending) {
-        violated(&services, connection, &ending);
-    }
-    session.close(&ending);
+    session.leave(&ending, &services, connection);
     let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+}
+
+/// Opens a session by the first packet of a connection. What is to be said goes to `out`, and
+/// what is to be told of a connection that ends here is the error.
+pub(super) fn enter(
+    first: Result<Packet, Malformed>,
+    peer: PeerIdentity,
+    services: &Arc<Services>,
+    connection: ConnectionId,
+    out: &mut Outbox,
+) -> Result<Session, Event> {
+    let violated = |reason| Event::ProtocolViolated { connection, reason };
+    let connect = match first {
+        Ok(Packet::Connect(connect)) => connect,
+        Ok(_) => {
+            return Err(violated(Reason {
+                rule: "R-G12",
+                code: 400_000,
+                text: "the first packet is not CONNECT".to_owned(),
+            }));
+        }
+        Err(malformed) => {
+            if malformed == Malformed::Protocol {
+                out.connack(ConnectAckReason::UnacceptableProtocolVersion, false);
+            }
+            return Err(violated(malformed.reason()));
+        }
+    };
+    open(&connect, peer, services, connection, out).map_err(|refused| {
+        out.connack(refused.connack, false);
+        Event::ConnectRefused {
+            connection,
+            connack: refused.connack.into(),
+            reason: refused.reason,
+        }
+    })
 }
 
 fn violated(services: &Services, connection: ConnectionId, ending: &Ending) {
@@ -208,14 +236,14 @@ fn identity(device_id: &str, module_id: Option<&str>) -> Result<IdentityId, Refu
 }
 
 impl Session {
-    fn packet_bytes_max(&self) -> usize {
+    pub(super) fn packet_bytes_max(&self) -> usize {
         match self {
             Self::Dps(_) => DPS_MESSAGE_BYTES_MAX,
             Self::Hub(_) => HUB_PACKET_BYTES_MAX,
         }
     }
 
-    fn keep_alive(&self) -> Duration {
+    pub(super) fn keep_alive(&self) -> Duration {
         match self {
             Self::Dps(session) => session.keep_alive(),
             Self::Hub(session) => session.keep_alive(),
@@ -223,45 +251,53 @@ impl Session {
     }
 
     /// When it ends whatever the device does; never for DPS.
-    fn ends_at(&self) -> Option<Instant> {
+    pub(super) fn ends_at(&self) -> Option<Instant> {
         match self {
             Self::Dps(_) => None,
             Self::Hub(session) => session.ends_at(),
         }
     }
 
-    fn check_time(&self) -> Result<(), Ending> {
-        match self {
+    /// Why it ends once it has waited for the earlier of [`Self::ends_at`] and its keep-alive.
+    pub(super) fn time_is_up(&self) -> Ending {
+        let checked = match self {
             Self::Dps(_) => Ok(()),
             Self::Hub(session) => session.check_time(),
-        }
+        };
+        let text = "nothing arrived for one and a half times the keep-alive";
+        let silent = |()| Ending::because("R-G14", 404_104, text);
+        checked.map_or_else(|ending| ending, silent)
     }
 
-    fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
-        match self {
-            Self::Dps(session) => session.handle(packet, out),
-            Self::Hub(session) => session.handle(packet, out),
+    /// Takes one packet of the device.
+    pub(super) fn take(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
+        match (self, packet) {
+            (_, Packet::Disconnect) => Err(Ending::Disconnected),
+            (Self::Dps(session), packet) => session.handle(packet, out),
+            (Self::Hub(session), packet) => session.handle(packet, out),
         }
     }
 
     /// What the hub wants of this session; never for DPS.
-    async fn command(&self) -> Command {
+    pub(super) async fn command(&self) -> Command {
         match self {
             Self::Dps(_) => std::future::pending().await,
             Self::Hub(session) => session.mailbox().take().await,
         }
     }
 
-    fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
+    pub(super) fn obey(&mut self, command: Command, out: &mut Outbox) -> Result<(), Ending> {
         match self {
             Self::Dps(_) => Ok(()),
             Self::Hub(session) => session.obey(command, out),
         }
     }
 
-    fn close(self, ending: &Ending) {
-        if let Self::Hub(session) = self {
-            session.close(ending);
+    /// Ends it, and tells of an end that broke the protocol of DPS.
+    pub(super) fn leave(self, ending: &Ending, services: &Services, connection: ConnectionId) {
+        match self {
+            Self::Dps(_) => violated(services, connection, ending),
+            Self::Hub(session) => session.close(ending),
         }
     }
 }
@@ -305,29 +341,18 @@ where
         };
         let step = match turn {
             Turn::Obey(command) => session.obey(command, out),
-            Turn::Read(Ok(Some(Packet::Disconnect))) => return Ending::Disconnected,
             Turn::Read(Ok(Some(packet))) => {
                 silent_at = Instant::now() + keep_alive;
-                session.handle(packet, out)
+                session.take(packet, out)
             }
-            Turn::Read(Ok(None)) => Err(Ending::because(
-                "R-G19",
-                404_104,
-                "the device closed the connection",
-            )),
+            Turn::Read(Ok(None)) => Err(Ending::closed_by_device()),
             Turn::Read(Err(ReadError::Malformed(malformed))) => Err(malformed.into()),
             Turn::Read(Err(ReadError::Io(error))) => Err(Ending::because(
                 "R-G19",
                 404_104,
                 format!("the connection broke: {error}"),
             )),
-            Turn::Time => session.check_time().and_then(|()| {
-                Err(Ending::because(
-                    "R-G14",
-                    404_104,
-                    "nothing arrived for one and a half times the keep-alive",
-                ))
-            }),
+            Turn::Time => Err(session.time_is_up()),
         };
         if let Err(ending) = step {
             return ending;

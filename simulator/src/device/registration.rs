@@ -15,14 +15,8 @@ use crate::observation::{Generation, Observation};
 use crate::wire::dps::{self, Answer, Meaning};
 use crate::wire::{self, ConnectReturnCode, Packet};
 
-/// Delay before a poll for which DPS names none, and the shortest there is (R-B6).
-const POLL_DELAY: Duration = Duration::from_secs(2);
-
 /// The longest wait with an open connection; for a longer one it is closed.
 const WAIT_CONNECTED: Duration = Duration::from_secs(60);
-
-/// Added to the jitter of a throttled device that was given no delay (R-C12).
-const THROTTLE_DELAY_MIN: Duration = Duration::from_secs(1);
 
 /// Where the conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +174,11 @@ impl Device {
         }
     }
 
+    /// Whether DPS has accepted the registration and is carrying it out.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.registration.operation.is_some()
+    }
+
     fn request_registration(&mut self, now: UnixMillis) {
         let request = self.registration.next_request();
         let packet = match &self.registration.operation {
@@ -217,7 +216,7 @@ impl Device {
             Meaning::Assigning { operation } => {
                 self.registration.operation = Some(operation.into());
                 self.registration.throttles = 0;
-                self.pause_registration(said.unwrap_or(POLL_DELAY).max(POLL_DELAY), now);
+                self.pause_registration(self.poll_delay(said), now);
             }
             Meaning::Refused { code, text } if transient => {
                 self.registration_throttled(answer.status, code, text, said, now);
@@ -251,10 +250,7 @@ impl Device {
         }
         let attempt = self.registration.throttles;
         self.registration.throttles = attempt.saturating_add(1);
-        let delay = match said {
-            Some(delay) => delay,
-            None => THROTTLE_DELAY_MIN + self.backoff(attempt),
-        };
+        let delay = self.throttle_delay(said, attempt);
         self.pause_registration(delay, now);
     }
 

@@ -48,19 +48,38 @@ impl Credential {
         issuers: Arc<[CertificateDer<'static>]>,
         key: &KeyPair,
     ) -> Result<Self, PkiError> {
-        let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialized_der()));
+        let key = signing_key(key)?;
+        Ok(Self::of_parts(
+            common_name,
+            generation,
+            validity,
+            leaf,
+            issuers,
+            key,
+        ))
+    }
+
+    /// The same with a key that is ready for TLS.
+    pub(super) fn of_parts(
+        common_name: &str,
+        generation: Generation,
+        validity: (i64, i64),
+        leaf: CertificateDer<'static>,
+        issuers: Arc<[CertificateDer<'static>]>,
+        key: Arc<dyn SigningKey>,
+    ) -> Self {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &leaf).as_ref());
-        Ok(Self(Arc::new(Parts {
+        Self(Arc::new(Parts {
             generation,
             common_name: common_name.to_owned(),
             leaf,
             issuers,
-            key: any_ecdsa_type(&der)?,
+            key,
             fingerprint,
             not_before: validity.0,
             not_after: validity.1,
-        })))
+        }))
     }
 
     /// Which of its device's certificates this is.
@@ -140,4 +159,10 @@ impl Credential {
     pub(crate) fn certified_key(&self) -> CertifiedKey {
         CertifiedKey::new(self.chain(), Arc::clone(&self.0.key))
     }
+}
+
+/// A key as TLS signs with it.
+pub(super) fn signing_key(key: &KeyPair) -> Result<Arc<dyn SigningKey>, PkiError> {
+    let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialized_der()));
+    Ok(any_ecdsa_type(&der)?)
 }

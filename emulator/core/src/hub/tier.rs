@@ -149,6 +149,18 @@ impl Tier {
         Ok(Self { edition, units })
     }
 
+    /// The edition.
+    #[must_use]
+    pub const fn edition(self) -> Edition {
+        self.edition
+    }
+
+    /// How many units there are.
+    #[must_use]
+    pub const fn units(self) -> u32 {
+        self.units
+    }
+
     /// How many jobs may be queued, scheduled or running at once.
     ///
     /// Source: behaviour.md R-G35, H.2 — documented.

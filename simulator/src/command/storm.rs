@@ -1,0 +1,140 @@
+//! `linarite storm`: how long a fleet takes that comes back all at once.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use linarite_core::hub::tier::{Edition, Tier};
+
+use super::{Exit, fails};
+use crate::scenario::duration::{DAY_MS, Span};
+use crate::storm::arrival::Arrival;
+use crate::storm::outcome::Outcome;
+use crate::storm::{self, Limits, Patience, Plan};
+
+/// Devices of the largest storm: as many as DPS registers.
+const DEVICES_MAX: i64 = 1_000_000;
+/// The latest a storm may be given up.
+const GIVE_UP_MAX: Span = Span(40 * DAY_MS);
+
+/// Arguments of `linarite storm`.
+#[derive(Args, Clone, Debug)]
+pub struct StormArgs {
+    /// Number of devices
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=DEVICES_MAX))]
+    devices: u32,
+    /// When they come back: at-once, jitter, ramp=10m or rate=100/s
+    #[arg(long, value_name = "PROFILE", default_value = "at-once")]
+    arrival: Arrival,
+    /// Tier of the hub, whose limits hold: none, F1, S1, S2 or S3
+    #[arg(long, value_name = "TIER", default_value = "S1", value_parser = tier)]
+    tier: Named,
+    /// Units of the tier
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    units: u32,
+    /// Registrations DPS accepts in a minute; 0 for as many as come
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    registrations_per_minute: u32,
+    /// How devices take being throttled: patient or naive
+    #[arg(long, value_name = "FIRMWARE", default_value = "patient")]
+    firmware: Patience,
+    /// Seed of all chance
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Virtual time after which the storm is given up
+    #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = limit)]
+    limit: Span,
+    /// Print the outcome as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write storm.json and storm.html into this directory
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+}
+
+/// An edition, or none.
+#[derive(Clone, Copy, Debug)]
+struct Named(Option<Edition>);
+
+fn tier(text: &str) -> Result<Named, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(Named(None));
+    }
+    let edition = Edition::parse(text).map_err(|error| error.to_string())?;
+    Ok(Named(Some(edition)))
+}
+
+fn limit(text: &str) -> Result<Span, String> {
+    let span = Span::parse(text)?;
+    if span <= Span(0) || span > GIVE_UP_MAX {
+        return Err(format!("`{text}` is not between 1ms and {GIVE_UP_MAX}"));
+    }
+    Ok(span)
+}
+
+/// Tries the storm that `args` describe and prints what came of it.
+///
+/// Gives [`Exit::AsExpected`] if all devices were served, [`Exit::Unexpected`] if not.
+#[must_use]
+pub fn storm(args: &StormArgs) -> Exit {
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(message) => return fails(Exit::Usage, &message),
+    };
+    let outcome = match storm::run(&plan, true) {
+        Ok(outcome) => outcome,
+        Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
+    };
+    if let Some(directory) = &args.report
+        && let Err(error) = write(&outcome, directory)
+    {
+        let message = format!(
+            "cannot write the report into {}: {error}",
+            directory.display()
+        );
+        return fails(Exit::Machine, &message);
+    }
+    let said = match args.json {
+        true => serde_json::to_string(&outcome).map(|json| format!("{json}\n")),
+        false => Ok(outcome.text()),
+    };
+    let printed = said
+        .map_err(io::Error::other)
+        .and_then(|said| io::stdout().lock().write_all(said.as_bytes()));
+    match printed {
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fails(Exit::Machine, &format!("cannot print: {error}"))
+        }
+        _ if outcome.all_served() => Exit::AsExpected,
+        _ => Exit::Unexpected,
+    }
+}
+
+fn plan(args: &StormArgs) -> Result<Plan, String> {
+    let tier = args.tier.0.map(|edition| Tier::new(edition, args.units));
+    let tier = tier
+        .transpose()
+        .map_err(|error| format!("--units: {error}"))?;
+    Ok(Plan {
+        devices: args.devices,
+        arrival: args.arrival,
+        limits: Limits {
+            registrations_per_minute: NonZeroU32::new(args.registrations_per_minute),
+            tier,
+        },
+        patience: args.firmware,
+        give_up: Duration::from_millis(u64::try_from(args.limit.0).unwrap_or(0)),
+        seed: args.seed,
+    })
+}
+
+fn write(outcome: &Outcome, directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let json = serde_json::to_string_pretty(outcome).map_err(io::Error::other)?;
+    fs::write(directory.join("storm.json"), json + "\n")?;
+    fs::write(directory.join("storm.html"), outcome.html()?)
+}

@@ -1,0 +1,48 @@
+//! A lab whose limits hold and whose devices come without TLS and without streams.
+
+use anyhow::Context as _;
+use linarite_core::hub::tier::Tier;
+use linarite_core::throttle::RateLimit;
+use linarite_emulator::{Config, DeskError, DpsThrottles, HubLimits};
+use linarite_env::Env;
+use rustls::pki_types::CertificateDer;
+
+pub(crate) use linarite_emulator::Desk;
+
+use super::{DPS_HOST, Lab, LabMode};
+
+/// Host name of the hub.
+const HUB_HOST: &str = "hub.linarite.test";
+
+impl Lab {
+    /// A lab with one hub, where DPS accepts so many `registrations` and the limits of `tier`
+    /// hold; neither is limited without one.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn under_limits(
+        env: Env,
+        registrations: Option<RateLimit>,
+        tier: Option<Tier>,
+    ) -> anyhow::Result<Self> {
+        let hubs = [HUB_HOST.to_owned()];
+        let mut config = Config::local(DPS_HOST, &hubs).context("the lab's host names")?;
+        if registrations.is_some() {
+            config.dps.throttles = DpsThrottles {
+                registrations,
+                service_operations: None,
+                ..DpsThrottles::azure()
+            };
+        }
+        if let (Some(tier), Some(hub)) = (tier, config.hubs.first_mut()) {
+            hub.tier = Some(tier);
+            hub.limits = HubLimits::of_tier(tier);
+        }
+        Self::with(env, LabMode::InMemory, config).await
+    }
+
+    /// A connection without a wire, on which `chain` is shown, leaf first.
+    pub(crate) fn desk(&self, chain: &[CertificateDer<'_>]) -> Result<Desk, DeskError> {
+        self.emulator.desk(chain)
+    }
+}

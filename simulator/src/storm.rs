@@ -1,0 +1,188 @@
+//! How long it takes until a whole fleet that comes back at once is served again under Azure's
+//! limits, beside what arithmetic says it takes at the least.
+//!
+//! The devices are the state machines that every run drives, and the services are the emulator's
+//! own sessions; only TLS and the streams between them are left out, and time is virtual, so that
+//! there may be a million of them.
+
+pub mod arrival;
+mod field;
+pub mod forecast;
+mod html;
+pub mod outcome;
+mod progress;
+mod stage;
+mod tally;
+mod text;
+
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use linarite_core::hub::tier::{Metered, Tier};
+use linarite_core::throttle::RateLimit;
+use linarite_env::{Clock, Env, UnixMillis};
+
+use crate::firmware::{Firmware, OnThrottle};
+use arrival::Arrival;
+use field::Field;
+use forecast::Forecast;
+use outcome::Outcome;
+use progress::Progress;
+use stage::Stage;
+
+/// 2026-01-01T00:00:00Z: when virtual time begins.
+const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
+
+/// How long impatient firmware waits, whatever it is told.
+const NAIVE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The limits a fleet has to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Registrations that DPS accepts in a minute; without a number as many as come (R-H1).
+    pub registrations_per_minute: Option<NonZeroU32>,
+    /// The tier of the hub; without one it has no limits (R-H4, R-H5).
+    pub tier: Option<Tier>,
+}
+
+impl Limits {
+    /// R-H1.
+    #[must_use]
+    pub fn registrations(&self) -> Option<RateLimit> {
+        self.registrations_per_minute.map(RateLimit::per_minute)
+    }
+
+    /// What each device has to pass once, and how often that is let through.
+    #[must_use]
+    pub fn gates(&self) -> Vec<(&'static str, RateLimit)> {
+        let of_hub = |metered| self.tier.map(|tier| tier.limit(metered));
+        let gates = [
+            ("DPS registrations", self.registrations()),
+            // R-H6: what DPS writes for a device counts as an operation on the hub's registry.
+            ("hub registry writes", of_hub(Metered::RegistryOperations)),
+            ("hub connections", of_hub(Metered::Connections)),
+        ];
+        let set = |(name, limit): (&'static str, Option<RateLimit>)| Some((name, limit?));
+        gates.into_iter().filter_map(set).collect()
+    }
+}
+
+/// How the devices' firmware takes being throttled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Waits as long as it is told, and then for a random time over which the whole fleet is
+    /// spread (R-C12).
+    Patient,
+    /// Tries again every half second, whatever it is told.
+    Naive,
+}
+
+impl Patience {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::Naive => "naive",
+        }
+    }
+}
+
+impl FromStr for Patience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "patient" => Ok(Self::Patient),
+            "naive" => Ok(Self::Naive),
+            _ => Err(format!(
+                "`{text}` is no firmware; known are patient and naive"
+            )),
+        }
+    }
+}
+
+/// What is to be tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// How many devices there are.
+    pub devices: u32,
+    /// When they come back.
+    pub arrival: Arrival,
+    /// What they have to pass.
+    pub limits: Limits,
+    /// How they take being throttled.
+    pub patience: Patience,
+    /// When the storm is given up, if it has not ended before.
+    pub give_up: Duration,
+    /// The seed of all chance.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// How long a limit takes for the whole fleet at its pace, in milliseconds: the T of R-C12.
+    fn span_ms(&self, limit: RateLimit) -> u64 {
+        let whole = u64::from(self.devices) * u64::from(limit.window_ms.get());
+        whole / u64::from(limit.count.get())
+    }
+
+    fn firmware(&self) -> Firmware {
+        let spread_ms = self.limits.registrations().map(|limit| self.span_ms(limit));
+        let like = Firmware {
+            name: self.patience.name().to_owned(),
+            ..Firmware::default()
+        };
+        match self.patience {
+            Patience::Patient => Firmware {
+                on_throttle: OnThrottle::Spread(Duration::from_millis(spread_ms.unwrap_or(0))),
+                ..like
+            },
+            Patience::Naive => Firmware {
+                on_throttle: OnThrottle::Insist(NAIVE_PAUSE),
+                backoff_first: NAIVE_PAUSE,
+                backoff_max: NAIVE_PAUSE,
+                ..like
+            },
+        }
+    }
+
+    /// When each device arrives, in milliseconds since the start, by device.
+    fn arrivals(&self, env: &Env) -> Vec<u64> {
+        let spans = self.limits.gates().into_iter();
+        let slowest = spans.map(|(_, limit)| self.span_ms(limit)).max();
+        let slowest = slowest.unwrap_or(0);
+        self.arrival.moments(self.devices, slowest, &env.entropy)
+    }
+}
+
+/// Tries `plan` on a paused clock of its own, and tells on standard error how it goes if that
+/// takes long and `shown`.
+///
+/// # Errors
+/// If the emulator or the fleet cannot be set up; what a storm shows is no error.
+pub fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+    let wall = Clock::system();
+    let began = wall.now_ms();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    runtime.block_on(Box::pin(async {
+        let env = Env::new(Clock::tokio(EPOCH), plan.seed);
+        let stage = Stage::set_up(plan, env.clone()).await?;
+        let by_device = plan.arrivals(&env);
+        let mut arrivals = by_device.clone();
+        arrivals.sort_unstable();
+        let forecast = Forecast::new(&arrivals, &plan.limits);
+        let progress = Progress::new(wall.clone(), plan.devices, forecast.bound_ms, shown);
+        let mut field = Field::new(&stage, plan, by_device, progress);
+        field.run().await?;
+        let tally = field.close();
+        let wall_ms = wall.now_ms().since(began);
+        Ok(Outcome::new(plan, &arrivals, &forecast, &tally, wall_ms))
+    }))
+}
+
+#[cfg(test)]
+mod tests;

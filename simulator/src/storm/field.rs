@@ -1,0 +1,256 @@
+//! Drives the devices of a storm: from one moment to the next, device by device.
+//!
+//! All happens on one task and in the order of time and device, so that one seed has one storm.
+//! Whatever the services do meanwhile happens while this task waits for the next moment.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use linarite_env::UnixMillis;
+
+use super::Plan;
+use super::progress::Progress;
+use super::stage::Stage;
+use super::tally::Tally;
+use crate::device::{Device, Link, Output};
+use crate::firmware::Firmware;
+use crate::lab::bare::Desk;
+use crate::observation::DeviceIndex;
+use crate::pki::PkiError;
+use crate::plan::DevicePlan;
+use crate::wire::{PACKET_MAX, Packet};
+
+/// How the topic of an answer begins by which DPS puts something off.
+const PUT_OFF: &str = "$dps/registrations/res/429/";
+
+/// A device that is not served yet, and its connections.
+struct Body {
+    device: Device,
+    /// To DPS, and to the hub by either link.
+    desks: [Option<Box<Desk>>; 3],
+    /// When it is to be looked at next.
+    due: Option<UnixMillis>,
+}
+
+enum Place {
+    /// Not arrived yet.
+    Away,
+    Waiting(Box<Body>),
+    /// Connected. A served device has nothing to do but to stay, so it is not driven any more;
+    /// only its connection is kept.
+    Served {
+        _desk: Option<Box<Desk>>,
+    },
+}
+
+pub(super) struct Field<'a> {
+    stage: &'a Stage,
+    firmware: Arc<Firmware>,
+    origin: UnixMillis,
+    end: UnixMillis,
+    places: Vec<Place>,
+    agenda: BinaryHeap<Reverse<(UnixMillis, u32)>>,
+    tally: Tally,
+    progress: Progress,
+    buffer: BytesMut,
+}
+
+impl<'a> Field<'a> {
+    /// A field on which devices arrive at `arrivals`, in milliseconds from now, by device.
+    pub(super) fn new(
+        stage: &'a Stage,
+        plan: &Plan,
+        arrivals: Vec<u64>,
+        progress: Progress,
+    ) -> Self {
+        let origin = stage.env.clock.now_ms();
+        let at = |arrival: &u64| after(origin, Duration::from_millis(*arrival));
+        let agenda = (0..).zip(&arrivals);
+        let agenda = agenda.map(|(index, arrival)| Reverse((at(arrival), index)));
+        Self {
+            stage,
+            firmware: Arc::new(plan.firmware()),
+            origin,
+            end: after(origin, plan.give_up),
+            places: arrivals.iter().map(|_| Place::Away).collect(),
+            agenda: agenda.collect(),
+            tally: Tally::new(arrivals),
+            progress,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// Until every device is served, or the storm is given up.
+    pub(super) async fn run(&mut self) -> Result<(), PkiError> {
+        while !self.tally.all_served() {
+            let Some(Reverse((at, index))) = self.agenda.pop() else {
+                break;
+            };
+            if at > self.end {
+                break;
+            }
+            let clock = &self.stage.env.clock;
+            if at > clock.now_ms() {
+                clock.sleep_until(at).await;
+            }
+            let now = clock.now_ms();
+            self.visit(index, at, now)?;
+            self.progress
+                .tick(self.since_start(now), self.tally.served_count());
+        }
+        Ok(())
+    }
+
+    /// What came of it.
+    pub(super) fn close(self) -> Tally {
+        self.tally
+    }
+
+    fn since_start(&self, now: UnixMillis) -> u64 {
+        u64::try_from(now.since(self.origin)).unwrap_or(0)
+    }
+
+    /// Looks at a device whose moment `at` has come.
+    fn visit(&mut self, index: u32, at: UnixMillis, now: UnixMillis) -> Result<(), PkiError> {
+        let place = &mut self.places[index as usize];
+        let mut body = match std::mem::replace(place, Place::Away) {
+            Place::Away => self.arrive(index, now)?,
+            Place::Waiting(mut body) if body.due == Some(at) => {
+                body.device.handle_timeout(now);
+                body
+            }
+            // It was put off since, or needs nothing any more.
+            other => {
+                *place = other;
+                return Ok(());
+            }
+        };
+        let served = self.perform(index, &mut body, now);
+        let place = if served {
+            let [_, a, b] = body.desks;
+            Place::Served { _desk: a.or(b) }
+        } else {
+            body.due = body.device.poll_timeout().map(|due| due.max(now));
+            if let Some(due) = body.due {
+                self.agenda.push(Reverse((due, index)));
+            }
+            Place::Waiting(body)
+        };
+        self.places[index as usize] = place;
+        Ok(())
+    }
+
+    /// Makes a device and switches it on.
+    fn arrive(&self, index: u32, now: UnixMillis) -> Result<Box<Body>, PkiError> {
+        let index = DeviceIndex(index);
+        let name = format!("dev-{:07}", u64::from(index.0) + 1);
+        let credential = self.stage.credential(&name)?;
+        let plan = DevicePlan {
+            index,
+            registration_id: name.into(),
+            firmware: Arc::clone(&self.firmware),
+            windows: Arc::from([]),
+            lag: Duration::ZERO,
+            telemetry_every: Duration::ZERO,
+            faults: None,
+        };
+        let account = Arc::clone(&self.stage.account);
+        let mut device = Device::new(&plan, account, &self.stage.env.entropy);
+        device.store_credential(credential, now);
+        device.wake(now);
+        Ok(Box::new(Body {
+            device,
+            desks: [None, None, None],
+            due: None,
+        }))
+    }
+
+    /// Does all that a device wants by now; gives whether it is served.
+    fn perform(&mut self, index: u32, body: &mut Body, now: UnixMillis) -> bool {
+        let mut served = false;
+        while let Some(output) = body.device.poll_output() {
+            match output {
+                Output::Report(observation) => {
+                    let at_ms = self.since_start(now);
+                    served |= self.tally.note(index as usize, at_ms, &observation);
+                }
+                Output::Connect {
+                    link, credential, ..
+                } => match self.stage.lab.desk(&credential.chain()) {
+                    Ok(desk) => {
+                        body.desks[slot(link)] = Some(Box::new(desk));
+                        body.device.handle_connected(link, now);
+                    }
+                    Err(error) => {
+                        let text = error.to_string();
+                        body.device.handle_connect_failed(link, text, now);
+                    }
+                },
+                Output::Send { link, packet } => self.send(body, link, &packet, now),
+                Output::Close { link } => body.desks[slot(link)] = None,
+                // No firmware of a storm asks for it; power is back at once.
+                Output::PowerOff { .. } => {
+                    body.desks = [None, None, None];
+                    body.device.wake(now);
+                }
+            }
+        }
+        served
+    }
+
+    fn send(&mut self, body: &mut Body, link: Link, packet: &Packet, now: UnixMillis) {
+        let Some(desk) = &mut body.desks[slot(link)] else {
+            return;
+        };
+        self.buffer.clear();
+        let said = match packet.write(&mut self.buffer, PACKET_MAX) {
+            Ok(_) => desk.take(&self.buffer),
+            Err(_) => return end(body, link, now),
+        };
+        let mut bytes = BytesMut::from(said.bytes);
+        let mut ended = said.ended;
+        while !bytes.is_empty() {
+            match Packet::read(&mut bytes, PACKET_MAX) {
+                Ok(packet) => {
+                    if let Packet::Publish(answer) = &packet
+                        && answer.topic.starts_with(PUT_OFF)
+                        && body.device.is_accepted()
+                    {
+                        self.tally.poll_put_off(self.since_start(now));
+                    }
+                    body.device.handle_packet(link, &packet, now);
+                }
+                // What the services say comes in whole packets.
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        if ended {
+            end(body, link, now);
+        }
+    }
+}
+
+/// The peer has ended a connection.
+fn end(body: &mut Body, link: Link, now: UnixMillis) {
+    body.desks[slot(link)] = None;
+    body.device.handle_closed(link, now);
+}
+
+fn slot(link: Link) -> usize {
+    match link {
+        Link::Dps => 0,
+        Link::HubA => 1,
+        Link::HubB => 2,
+    }
+}
+
+fn after(moment: UnixMillis, span: Duration) -> UnixMillis {
+    let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    UnixMillis(moment.0.saturating_add(ms))
+}

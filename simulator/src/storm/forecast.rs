@@ -1,0 +1,169 @@
+//! What a storm takes at the least, by arithmetic: no limit lets more through than its bucket
+//! holds and what comes back into it.
+//!
+//! Nothing here is shared with the emulator's buckets, so that one holds the other to account.
+
+use linarite_core::throttle::RateLimit;
+use serde::Serialize;
+
+use super::Limits;
+
+/// A limit that every device has to pass.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Gate {
+    /// What is limited.
+    pub name: &'static str,
+    /// So many.
+    pub count: u32,
+    /// Within so many milliseconds.
+    pub window_ms: u32,
+    /// When the last device is through if nothing else holds it up, in milliseconds since the
+    /// start.
+    pub finish_ms: u64,
+    /// When each is through, in the order of arrival.
+    #[serde(skip)]
+    turns: Vec<u64>,
+}
+
+/// What no fleet of firmware can beat.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Forecast {
+    /// When the last device can be served at the earliest, in milliseconds since the start.
+    pub bound_ms: u64,
+    /// The limit that sets it; none where devices are served as they arrive.
+    pub set_by: Option<&'static str>,
+    /// All limits.
+    pub gates: Vec<Gate>,
+}
+
+impl Forecast {
+    /// For devices that arrive at `arrivals`, ascending, in milliseconds since the start.
+    #[must_use]
+    pub fn new(arrivals: &[u64], limits: &Limits) -> Self {
+        let gate = |(name, limit): (&'static str, RateLimit)| {
+            let turns = turns(arrivals, limit);
+            Gate {
+                name,
+                count: limit.count.get(),
+                window_ms: limit.window_ms.get(),
+                finish_ms: turns.last().copied().unwrap_or(0),
+                turns,
+            }
+        };
+        let gates: Vec<Gate> = limits.gates().into_iter().map(gate).collect();
+        let last = arrivals.last().copied().unwrap_or(0);
+        let slowest = gates.iter().max_by_key(|gate| gate.finish_ms);
+        let slowest = slowest.filter(|gate| gate.finish_ms > last);
+        Self {
+            bound_ms: slowest.map_or(last, |gate| gate.finish_ms),
+            set_by: slowest.map(|gate| gate.name),
+            gates,
+        }
+    }
+
+    /// How many devices can be served by `at_ms` at the most, of those that `arrived` by then.
+    #[must_use]
+    pub fn served_by(&self, at_ms: u64, arrived: usize) -> usize {
+        let through = |gate: &Gate| gate.turns.partition_point(|turn| *turn <= at_ms);
+        self.gates.iter().map(through).fold(arrived, usize::min)
+    }
+}
+
+/// When each of those who come at `arrivals`, ascending, has passed `limit` in their order.
+///
+/// A bucket holds as many tokens as the limit says and is full at first; each arrival takes one,
+/// and where there is none it waits for its own to come back.
+fn turns(arrivals: &[u64], limit: RateLimit) -> Vec<u64> {
+    // Tokens are counted in parts of the window, so that nothing is rounded: `count` parts come
+    // back in a millisecond, and one token is as many parts as the window has milliseconds.
+    let count = i128::from(limit.count.get());
+    let token = i128::from(limit.window_ms.get());
+    let full = count * token;
+    let (mut left, mut last) = (full, 0_i128);
+    let turn = |arrival: &u64| {
+        let at = i128::from(*arrival);
+        left = (left + (at - last) * count).min(full) - token;
+        last = at;
+        let wait = ((-left).max(0) + count - 1) / count;
+        u64::try_from(at + wait).unwrap_or(u64::MAX)
+    };
+    arrivals.iter().map(turn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use linarite_core::hub::tier::{Edition, Tier};
+
+    use super::*;
+
+    fn limits(registrations: u32, tier: Option<(Edition, u32)>) -> Limits {
+        Limits {
+            registrations_per_minute: NonZeroU32::new(registrations),
+            tier: tier.map(|(edition, units)| Tier::new(edition, units).unwrap()),
+        }
+    }
+
+    fn bound(devices: usize, limits: &Limits) -> (u64, Option<&'static str>) {
+        let forecast = Forecast::new(&vec![0; devices], limits);
+        (forecast.bound_ms, forecast.set_by)
+    }
+
+    /// R-H3: what is over the bucket comes at the limit's pace.
+    #[test]
+    fn a_fleet_at_once_takes_what_is_over_the_bucket_divided_by_the_pace() {
+        let dps = Some("DPS registrations");
+        assert_eq!(bound(1_000, &limits(1_000, None)), (0, None));
+        assert_eq!(bound(1_001, &limits(1_000, None)), (60, dps));
+        assert_eq!(bound(10_000, &limits(1_000, None)), (540_000, dps));
+        assert_eq!(bound(10_000, &limits(200, None)), (2_940_000, dps));
+        assert_eq!(bound(1_000_000, &limits(1_000, None)), (59_940_000, dps));
+        assert_eq!(bound(10_000, &limits(0, None)), (0, None));
+    }
+
+    /// R-H6: on small tiers the hub's registry is the bottleneck, on large ones DPS is.
+    #[test]
+    fn the_slowest_limit_sets_the_bound() {
+        let s1 = limits(1_000, Some((Edition::S1, 1)));
+        let s3 = limits(1_000, Some((Edition::S3, 1)));
+        let registry = (540_000, Some("hub registry writes"));
+        assert_eq!(bound(1_000, &s1), registry);
+        assert_eq!(bound(10_000, &s3), (540_000, Some("DPS registrations")));
+        let connections = limits(0, Some((Edition::S3, 1)));
+        let forecast = Forecast::new(&vec![0; 20_000], &connections);
+        let finishes: Vec<u64> = forecast.gates.iter().map(|gate| gate.finish_ms).collect();
+        // 15,000 over the bucket at 5,000 a minute; 14,000 over it at 6,000 a second.
+        assert_eq!(finishes, [180_000, 2_334]);
+    }
+
+    #[test]
+    fn a_bucket_fills_while_nobody_comes_and_never_over_its_brim() {
+        let limit = RateLimit::per_minute(NonZeroU32::new(2).unwrap());
+        let arrivals = [0, 0, 0, 40_000, 1_000_000, 1_000_000, 1_000_000];
+        let expected = [0, 0, 30_000, 60_000, 1_000_000, 1_000_000, 1_030_000];
+        assert_eq!(turns(&arrivals, limit), expected);
+    }
+
+    #[test]
+    fn a_fleet_that_arrives_slowly_enough_is_served_as_it_arrives() {
+        let arrivals: Vec<u64> = (0..5_000).map(|index| index * 60).collect();
+        let forecast = Forecast::new(&arrivals, &limits(1_000, None));
+        assert_eq!((forecast.bound_ms, forecast.set_by), (4_999 * 60, None));
+        assert_eq!(forecast.served_by(60_000, 1_001), 1_001);
+    }
+
+    #[test]
+    fn the_curve_climbs_from_the_bucket_at_the_pace() {
+        let forecast = Forecast::new(&[0; 3_000], &limits(1_000, None));
+        for (at_ms, served) in [
+            (0, 1_000),
+            (59, 1_000),
+            (60, 1_001),
+            (60_000, 2_000),
+            (120_000, 3_000),
+        ] {
+            assert_eq!(forecast.served_by(at_ms, 3_000), served, "{at_ms}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What came of a storm: the figures, and the curve along which the fleet came back.
+
+use serde::Serialize;
+
+use super::Plan;
+use super::forecast::{Forecast, Gate};
+use super::tally::Tally;
+
+/// Points of the curve, the first at the start and the last at the end.
+const POINTS: u64 = 60;
+
+/// What came of a storm.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// How many devices there were.
+    pub devices: u32,
+    /// How many of them were connected in the end.
+    pub served: u32,
+    /// How they came back.
+    pub arrival: String,
+    /// The hub's tier, such as `S1`; none for a hub without limits.
+    pub tier: Option<String>,
+    /// Units of that tier; none for a hub without limits.
+    pub units: Option<u32>,
+    /// Registrations that DPS accepts in a minute; 0 for as many as come.
+    pub registrations_per_minute: u32,
+    /// How the firmware takes being throttled.
+    pub firmware: &'static str,
+    /// The seed of all chance.
+    pub seed: u64,
+    /// When the last device was connected, in milliseconds since the start; none if the storm was
+    /// given up before.
+    pub finish_ms: Option<u64>,
+    /// The same by arithmetic, at the least.
+    pub forecast: ForecastFigures,
+    /// The finish divided by its bound; none without either.
+    pub ratio: Option<f64>,
+    /// What became of registrations.
+    pub registrations: Registrations,
+    /// Polls for the outcome of a registration that DPS put off.
+    pub polls_throttled: u64,
+    /// What became of connections to the hub.
+    pub connects: Connects,
+    /// How long devices waited from the moment they were to arrive until they were connected, in
+    /// milliseconds; none if no device was.
+    pub time_to_service_ms: Option<Percentiles>,
+    /// How the fleet came back.
+    pub curve: Vec<Point>,
+    /// Wall time, in milliseconds.
+    pub wall_ms: i64,
+    /// The command that does the same again.
+    pub replay: String,
+}
+
+/// What arithmetic says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ForecastFigures {
+    /// When the last device can be connected at the earliest, in milliseconds since the start.
+    pub bound_ms: u64,
+    /// The limit that sets it; none where devices can be served as they arrive.
+    pub set_by: Option<&'static str>,
+    /// Every limit by itself.
+    pub gates: Vec<Gate>,
+}
+
+/// What became of registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Registrations {
+    /// Carried out.
+    pub accepted: u64,
+    /// Put off with 429.
+    pub throttled: u64,
+    /// Failed in any other way.
+    pub failed: u64,
+}
+
+/// What became of connections to the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Connects {
+    /// Put off with CONNACK 3.
+    pub refused: u64,
+    /// Failed in any other way.
+    pub failed: u64,
+}
+
+/// A distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// Half of the devices waited no longer.
+    pub p50: u64,
+    /// Nine in ten.
+    pub p90: u64,
+    /// 99 in a hundred.
+    pub p99: u64,
+    /// 999 in a thousand.
+    pub p999: u64,
+    /// The longest wait.
+    pub max: u64,
+    /// The mean.
+    pub mean: u64,
+}
+
+/// How far the fleet was at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Point {
+    /// Milliseconds since the start.
+    pub at_ms: u64,
+    /// Devices that had arrived.
+    pub arrived: usize,
+    /// Devices that were assigned to the hub.
+    pub registered: usize,
+    /// Devices that were connected.
+    pub connected: usize,
+    /// How often anything had been put off, to the second.
+    pub throttled: u64,
+    /// Devices that could have been connected, by arithmetic.
+    pub forecast: usize,
+}
+
+impl Outcome {
+    /// Puts the figures together; `arrivals` ascend.
+    pub(super) fn new(
+        plan: &Plan,
+        arrivals: &[u64],
+        forecast: &Forecast,
+        tally: &Tally,
+        wall_ms: i64,
+    ) -> Self {
+        let finished = tally.all_served();
+        let last = tally.served.iter().flatten().max().copied();
+        let finish_ms = last.map(u64::from).filter(|_| finished);
+        let tier = plan.limits.tier;
+        Self {
+            devices: plan.devices,
+            served: tally.served_count(),
+            arrival: plan.arrival.to_string(),
+            tier: tier.map(|tier| tier.edition().name().to_owned()),
+            units: tier.map(|tier| tier.units()),
+            registrations_per_minute: plan
+                .limits
+                .registrations_per_minute
+                .map_or(0, |count| count.get()),
+            firmware: plan.patience.name(),
+            seed: plan.seed,
+            finish_ms,
+            forecast: ForecastFigures {
+                bound_ms: forecast.bound_ms,
+                set_by: forecast.set_by,
+                gates: forecast.gates.clone(),
+            },
+            ratio: finish_ms.and_then(|finish| ratio(finish, forecast.bound_ms)),
+            registrations: Registrations {
+                accepted: tally.accepted,
+                throttled: tally.throttled,
+                failed: tally.failed,
+            },
+            polls_throttled: tally.polls_throttled,
+            connects: Connects {
+                refused: tally.connects_refused,
+                failed: tally.connects_failed,
+            },
+            time_to_service_ms: percentiles(tally),
+            curve: curve(arrivals, forecast, tally),
+            wall_ms,
+            replay: plan.replay(),
+        }
+    }
+
+    /// Whether every device was connected in the end.
+    #[must_use]
+    pub fn all_served(&self) -> bool {
+        self.served == self.devices
+    }
+}
+
+impl Plan {
+    /// The command that does the same again.
+    #[must_use]
+    pub fn replay(&self) -> String {
+        let hub = match self.limits.tier {
+            Some(tier) => format!("{} --units {}", tier.edition().name(), tier.units()),
+            None => "none".to_owned(),
+        };
+        let registrations = self.limits.registrations_per_minute;
+        format!(
+            "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
+             --firmware {} --seed {} --limit {}ms",
+            self.devices,
+            self.arrival,
+            registrations.map_or(0, |count| count.get()),
+            self.patience.name(),
+            self.seed,
+            self.give_up.as_millis(),
+        )
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a storm's milliseconds fit 53 bits"
+)]
+fn ratio(finish_ms: u64, bound_ms: u64) -> Option<f64> {
+    (bound_ms > 0).then(|| finish_ms as f64 / bound_ms as f64)
+}
+
+fn percentiles(tally: &Tally) -> Option<Percentiles> {
+    let waits = tally.served.iter().zip(&tally.arrivals);
+    let wait = |(served, arrival): (&Option<u32>, &u64)| Some(u64::from((*served)?) - *arrival);
+    let mut waits: Vec<u64> = waits.filter_map(wait).collect();
+    waits.sort_unstable();
+    let max = *waits.last()?;
+    // The smallest wait that so many in a thousand do not exceed.
+    let at = |thousandths: usize| waits[(waits.len() * thousandths).div_ceil(1000).max(1) - 1];
+    let sum: u64 = waits.iter().sum();
+    Some(Percentiles {
+        p50: at(500),
+        p90: at(900),
+        p99: at(990),
+        p999: at(999),
+        max,
+        mean: sum / u64::try_from(waits.len()).unwrap_or(1).max(1),
+    })
+}
+
+fn curve(arrivals: &[u64], forecast: &Forecast, tally: &Tally) -> Vec<Point> {
+    let ascending = |moments: &[Option<u32>]| {
+        let mut moments: Vec<u32> = moments.iter().flatten().copied().collect();
+        moments.sort_unstable();
+        moments
+    };
+    let (registered, served) = (ascending(&tally.registered), ascending(&tally.served));
+    let by = |moments: &[u32], at: u64| moments.partition_point(|moment| u64::from(*moment) <= at);
+    let end = tally.last_ms.max(forecast.bound_ms);
+    let (mut seconds, mut throttled) = (0, 0);
+    let mut point = |number: u64| {
+        let at_ms = end * number / POINTS;
+        let arrived = arrivals.partition_point(|arrival| *arrival <= at_ms);
+        while let Some(count) = tally.put_off.get(seconds)
+            && seconds as u64 * 1000 <= at_ms
+        {
+            throttled += u64::from(*count);
+            seconds += 1;
+        }
+        Point {
+            at_ms,
+            arrived,
+            registered: by(&registered, at_ms),
+            connected: by(&served, at_ms),
+            throttled,
+            forecast: forecast.served_by(at_ms, arrived),
+        }
+    };
+    (0..=POINTS).map(&mut point).collect()
+}

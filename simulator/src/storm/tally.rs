@@ -1,0 +1,110 @@
+//! What happened to the devices of a storm, counted.
+
+use crate::observation::Observation;
+use crate::wire::dps::is_transient;
+
+/// When something happened to a device, in milliseconds since the start; none if it did not.
+type Moment = Option<u32>;
+
+/// The counts. A device's own moments are kept, all else only by the second.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// When each device was to arrive, in milliseconds since the start.
+    pub(super) arrivals: Vec<u64>,
+    /// When each was assigned to its hub for the first time.
+    pub(super) registered: Vec<Moment>,
+    /// When each was connected to its hub.
+    pub(super) served: Vec<Moment>,
+    /// Registrations that DPS carried out.
+    pub(super) accepted: u64,
+    /// Registrations that DPS put off (R-H1).
+    pub(super) throttled: u64,
+    /// Polls that DPS put off (R-H2).
+    pub(super) polls_throttled: u64,
+    /// Registrations that failed in any other way.
+    pub(super) failed: u64,
+    /// Connections that the hub put off (R-H5).
+    pub(super) connects_refused: u64,
+    /// Connections that failed in any other way.
+    pub(super) connects_failed: u64,
+    /// Whatever was put off, by second.
+    pub(super) put_off: Vec<u32>,
+    /// When the last thing happened, in milliseconds since the start.
+    pub(super) last_ms: u64,
+    served_count: u32,
+}
+
+/// What CONNACK 3 is called.
+const UNAVAILABLE: u8 = 3;
+
+impl Tally {
+    pub(super) fn new(arrivals: Vec<u64>) -> Self {
+        let devices = arrivals.len();
+        Self {
+            arrivals,
+            registered: vec![None; devices],
+            served: vec![None; devices],
+            accepted: 0,
+            throttled: 0,
+            polls_throttled: 0,
+            failed: 0,
+            connects_refused: 0,
+            connects_failed: 0,
+            put_off: Vec::new(),
+            last_ms: 0,
+            served_count: 0,
+        }
+    }
+
+    pub(super) fn served_count(&self) -> u32 {
+        self.served_count
+    }
+
+    pub(super) fn all_served(&self) -> bool {
+        self.served_count as usize == self.served.len()
+    }
+
+    /// Takes note of what `device` observed; gives whether it is served by it.
+    pub(super) fn note(&mut self, device: usize, at_ms: u64, observation: &Observation) -> bool {
+        let moment = Some(u32::try_from(at_ms).unwrap_or(u32::MAX));
+        self.last_ms = self.last_ms.max(at_ms);
+        match observation {
+            Observation::RegistrationSucceeded { .. } => {
+                self.accepted += 1;
+                let first = &mut self.registered[device];
+                *first = first.or(moment);
+            }
+            Observation::RegistrationFailed { status, .. } if is_transient(*status) => {
+                self.throttled += 1;
+                self.put_off(at_ms);
+            }
+            Observation::RegistrationFailed { .. } => self.failed += 1,
+            Observation::ConnectRefused { connack, .. } if *connack == UNAVAILABLE => {
+                self.connects_refused += 1;
+                self.put_off(at_ms);
+            }
+            Observation::ConnectRefused { .. } => self.connects_failed += 1,
+            Observation::SessionOpened { .. } if self.served[device].is_none() => {
+                self.served[device] = moment;
+                self.served_count += 1;
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Takes note of a poll that came too soon, which devices do not speak of.
+    pub(super) fn poll_put_off(&mut self, at_ms: u64) {
+        self.polls_throttled += 1;
+        self.put_off(at_ms);
+    }
+
+    fn put_off(&mut self, at_ms: u64) {
+        let second = usize::try_from(at_ms / 1000).unwrap_or(usize::MAX);
+        if self.put_off.len() <= second {
+            self.put_off.resize(second + 1, 0);
+        }
+        self.put_off[second] = self.put_off[second].saturating_add(1);
+    }
+}

@@ -1,0 +1,156 @@
+use linarite_core::hub::tier::Edition;
+
+use super::*;
+
+fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan {
+    Plan {
+        devices,
+        arrival: Arrival::AtOnce,
+        limits: Limits {
+            registrations_per_minute: NonZeroU32::new(registrations),
+            tier: tier.map(|(edition, units)| Tier::new(edition, units).unwrap()),
+        },
+        patience: Patience::Patient,
+        give_up: Duration::from_secs(1_800),
+        seed: 1,
+    }
+}
+
+fn outcome(plan: &Plan) -> Outcome {
+    run(plan, false).unwrap()
+}
+
+/// R-H3, R-H6: the hub's registry sets the pace, and what the fleet takes beyond it is one poll.
+#[test]
+fn a_thousand_patient_devices_on_one_unit_take_what_arithmetic_says() {
+    let outcome = outcome(&plan(1_000, 1_000, Some((Edition::S1, 1))));
+    assert!(outcome.all_served());
+    assert_eq!(outcome.forecast.bound_ms, 540_000);
+    assert_eq!(outcome.forecast.set_by, Some("hub registry writes"));
+    let ratio = outcome.ratio.unwrap();
+    assert!((1.0..1.02).contains(&ratio), "{ratio}");
+    assert_eq!(outcome.registrations.accepted, 1_000);
+    assert_eq!(
+        (outcome.registrations.throttled, outcome.polls_throttled),
+        (0, 0)
+    );
+    // Nobody is ever ahead of the arithmetic.
+    for point in &outcome.curve {
+        assert!(point.connected <= point.forecast, "{point:?}");
+        assert!(point.connected <= point.registered, "{point:?}");
+    }
+}
+
+/// Everything but how long it took on this machine.
+fn without_wall_time(outcome: &Outcome) -> Outcome {
+    Outcome {
+        wall_ms: 0,
+        ..outcome.clone()
+    }
+}
+
+/// R-C12, R-H1: who ignores what DPS says is in everybody's way and gains nothing by it that the
+/// bucket would not have given anyway.
+#[test]
+fn naive_firmware_asks_far_more_often_than_patient_firmware() {
+    let patient = plan(300, 60, None);
+    let naive = Plan {
+        patience: Patience::Naive,
+        ..patient.clone()
+    };
+    let (patient, naive) = (outcome(&patient), outcome(&naive));
+    assert_eq!(patient.forecast, naive.forecast);
+    assert_eq!(patient.forecast.bound_ms, 240_000);
+    assert!(patient.all_served() && naive.all_served());
+    assert!(patient.finish_ms.unwrap() >= 240_000 && naive.finish_ms.unwrap() >= 240_000);
+    // The fleet is spread over the time it takes, so most are put off once, and hardly any often.
+    assert!(
+        (240..600).contains(&patient.registrations.throttled),
+        "{:?}",
+        patient.registrations
+    );
+    let times = naive.registrations.throttled / patient.registrations.throttled;
+    assert!(times >= 50, "{times}");
+    assert_eq!(patient.polls_throttled, 0);
+}
+
+/// R-C12: a fleet that spreads its return from the start is hardly ever put off.
+#[test]
+fn jitter_spares_a_fleet_the_waiting() {
+    let at_once = plan(300, 60, None);
+    let jitter = Plan {
+        arrival: Arrival::Jitter,
+        ..at_once.clone()
+    };
+    let (at_once, jitter) = (outcome(&at_once), outcome(&jitter));
+    assert!(jitter.all_served());
+    assert!(jitter.registrations.throttled * 10 < at_once.registrations.throttled);
+    let median = |outcome: &Outcome| outcome.time_to_service_ms.unwrap().p50;
+    assert!(median(&jitter) < 5_000 && median(&at_once) > 60_000);
+}
+
+/// A wait counts from the moment a device was to arrive, not from when it got its turn.
+#[test]
+fn without_limits_a_device_waits_for_nothing_but_its_poll() {
+    let ramp = Plan {
+        arrival: Arrival::Ramp(crate::scenario::duration::Span(60_000)),
+        ..plan(60, 0, None)
+    };
+    let outcome = outcome(&ramp);
+    let waits = outcome.time_to_service_ms.unwrap();
+    assert_eq!((waits.p50, waits.max), (3_000, 3_000));
+    assert_eq!(
+        (outcome.finish_ms, outcome.forecast.bound_ms),
+        (Some(62_000), 59_000)
+    );
+    assert_eq!(outcome.forecast.set_by, None);
+}
+
+#[test]
+fn one_seed_has_one_outcome_and_another_seed_another() {
+    let first = plan(200, 60, Some((Edition::S1, 1)));
+    let outcomes = [1, 1, 2].map(|seed| {
+        let plan = Plan {
+            seed,
+            ..first.clone()
+        };
+        let mut outcome = without_wall_time(&outcome(&plan));
+        (outcome.seed, outcome.replay) = (0, String::new());
+        outcome
+    });
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_ne!(outcomes[0], outcomes[2]);
+}
+
+#[test]
+fn a_storm_that_is_given_up_says_who_was_left() {
+    let short = Plan {
+        give_up: Duration::from_secs(60),
+        ..plan(300, 60, None)
+    };
+    let outcome = outcome(&short);
+    assert!(!outcome.all_served());
+    assert_eq!((outcome.finish_ms, outcome.ratio), (None, None));
+    assert!((60..=120).contains(&outcome.served), "{}", outcome.served);
+    let left = 300 - outcome.served;
+    assert!(
+        outcome
+            .text()
+            .starts_with(&format!("NOT SERVED  {left} of 300 devices"))
+    );
+}
+
+#[test]
+fn the_page_draws_every_curve_and_names_every_limit() {
+    let outcome = outcome(&plan(120, 60, Some((Edition::S1, 1))));
+    let page = outcome.html().unwrap();
+    for class in ["arrived", "bound", "registered", "connected"] {
+        let drawn = format!(r#"<path class="{class}" d="M72.0 "#);
+        assert!(page.contains(&drawn), "{class}");
+    }
+    for gate in &outcome.forecast.gates {
+        assert!(page.contains(gate.name), "{}", gate.name);
+    }
+    assert!(page.contains(&outcome.replay));
+    assert_eq!(outcome.curve.len(), 61);
+}

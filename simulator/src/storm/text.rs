@@ -1,0 +1,134 @@
+//! A storm's outcome for the terminal: how long it took, why, and what devices saw of it.
+
+use std::fmt::Write as _;
+
+use super::outcome::Outcome;
+use crate::scenario::duration::Span;
+
+impl Outcome {
+    /// The one line that says how the storm ended.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let wall = format!("({} of wall time)", span(self.wall_ms.unsigned_abs()));
+        match self.finish_ms {
+            Some(finish) => format!(
+                "SERVED  all {} devices after {}  {wall}",
+                thousands(u64::from(self.devices)),
+                span(finish),
+            ),
+            None => format!(
+                "NOT SERVED  {} of {} devices when the storm was given up  {wall}",
+                thousands(u64::from(self.devices - self.served)),
+                thousands(u64::from(self.devices)),
+            ),
+        }
+    }
+
+    /// What the arithmetic says, in a sentence.
+    #[must_use]
+    pub fn forecast_line(&self) -> String {
+        let bound = span(self.forecast.bound_ms);
+        let gate =
+            { self.forecast.gates.iter() }.find(|gate| Some(gate.name) == self.forecast.set_by);
+        let mut line = match gate {
+            Some(gate) => format!(
+                "at least {bound}, set by {} ({} in {})",
+                gate.name,
+                thousands(u64::from(gate.count)),
+                span(u64::from(gate.window_ms)),
+            ),
+            None => format!("at least {bound}, when the last device arrives"),
+        };
+        if let Some(ratio) = self.ratio {
+            let _ = write!(line, "; the fleet took {ratio:.3} times as long");
+        }
+        line
+    }
+
+    /// The summary for the terminal, several lines.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let hub = match (&self.tier, self.units) {
+            (Some(tier), Some(units)) => format!("hub {tier} x{units}"),
+            _ => "hub without limits".to_owned(),
+        };
+        let dps = match self.registrations_per_minute {
+            0 => "DPS without limits".to_owned(),
+            count => format!("DPS {} registrations a minute", thousands(u64::from(count))),
+        };
+        let mut text = format!("{}\n", self.headline());
+        let mut line = |title: &str, what: &str| {
+            let _ = writeln!(text, "  {title:<14}{what}");
+        };
+        let fleet = format!(
+            "{}, {} firmware, seed {}",
+            self.arrival, self.firmware, self.seed
+        );
+        line("arrival", &fleet);
+        line("limits", &format!("{dps}, {hub}"));
+        line("forecast", &self.forecast_line());
+        line("registrations", &self.registrations_line());
+        line("connections", &self.connects_line());
+        if let Some(waits) = self.time_to_service_ms {
+            let waits = format!(
+                "p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}",
+                span(waits.p50),
+                span(waits.p90),
+                span(waits.p99),
+                span(waits.p999),
+                span(waits.max),
+            );
+            line("until served", &waits);
+        }
+        line("replay", &self.replay);
+        text
+    }
+
+    fn registrations_line(&self) -> String {
+        let mut line = format!(
+            "{} accepted, {} throttled",
+            thousands(self.registrations.accepted),
+            thousands(self.registrations.throttled),
+        );
+        for (count, what) in [
+            (self.registrations.failed, "failed"),
+            (self.polls_throttled, "polls throttled"),
+        ] {
+            if count > 0 {
+                let _ = write!(line, ", {} {what}", thousands(count));
+            }
+        }
+        line
+    }
+
+    fn connects_line(&self) -> String {
+        let mut line = format!(
+            "{} of {} devices connected, {} attempts refused with CONNACK 3",
+            thousands(u64::from(self.served)),
+            thousands(u64::from(self.devices)),
+            thousands(self.connects.refused),
+        );
+        if self.connects.failed > 0 {
+            let _ = write!(line, ", {} failed", thousands(self.connects.failed));
+        }
+        line
+    }
+}
+
+/// A span of milliseconds for people.
+pub(super) fn span(ms: u64) -> String {
+    Span(i64::try_from(ms).unwrap_or(i64::MAX)).rounded()
+}
+
+/// A number with commas between its thousands.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
