@@ -49,14 +49,13 @@ fn without_wall_time(outcome: &Outcome) -> Outcome {
     }
 }
 
-/// R-C12, R-H1: who ignores what DPS says is in everybody's way and gains nothing by it that the
-/// bucket would not have given anyway.
+/// R-C12, R-H1. It is no later for it: a refusal takes nothing out of the bucket.
 #[test]
 fn naive_firmware_asks_far_more_often_than_patient_firmware() {
     let patient = plan(300, 60, None);
     let naive = Plan {
         patience: Patience::Naive,
-        ..patient.clone()
+        ..patient
     };
     let (patient, naive) = (outcome(&patient), outcome(&naive));
     assert_eq!(patient.forecast, naive.forecast);
@@ -80,7 +79,7 @@ fn jitter_spares_a_fleet_the_waiting() {
     let at_once = plan(300, 60, None);
     let jitter = Plan {
         arrival: Arrival::Jitter,
-        ..at_once.clone()
+        ..at_once
     };
     let (at_once, jitter) = (outcome(&at_once), outcome(&jitter));
     assert!(jitter.all_served());
