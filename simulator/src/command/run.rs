@@ -43,6 +43,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "leaf-roll-on-unauthorized",
     "power-loss-while-rolling",
     "clock-skew",
+    "mixed-transports",
     "individual-there-and-back",
     "root-expiry",
     "two-hubs-migrate",
