@@ -308,7 +308,7 @@ impl Emulator {
             Door::Https => {
                 let served = http::serve(stream, peer.clone(), self.router.clone());
                 if let Some(upgraded) = Box::pin(served).await {
-                    let stream = WebSocket::new(upgraded).await;
+                    let stream = WebSocket::server(upgraded).await;
                     Box::pin(mqtt::connection::serve(stream, peer, services, connection)).await;
                 }
             }

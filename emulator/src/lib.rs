@@ -26,7 +26,7 @@ mod store;
 pub mod tls;
 mod tpm;
 mod wire;
-mod ws;
+pub mod ws;
 
 pub use config::{Config, DpsThrottles, HubLimits};
 pub use door::{Addresses, Door, Emulator, MirrorAddress, StartError};

@@ -1,11 +1,11 @@
 //! A WebSocket, as the stream of bytes inside it.
 //!
-//! What enters: a stream whose upgrade has been answered. What leaves: the bytes of its binary
+//! What enters: a stream whose upgrade has been answered, at either end. What leaves: the bytes of its binary
 //! frames; where a frame begins and ends says nothing about packets (W15). Pings are answered
 //! while reading, and anything but binary frames ends the stream.
 //!
-//! Absent on purpose: timers, as whoever reads and writes bounds the wait, and random numbers, as
-//! only clients mask their frames.
+//! Absent on purpose: timers, as whoever reads and writes bounds the wait. Clients' frames are
+//! masked with random numbers of the library, which nobody decides anything by.
 
 use std::io;
 use std::pin::Pin;
@@ -24,15 +24,26 @@ use crate::limits::WEBSOCKET_MESSAGE_BYTES_MAX;
 /// Bytes read at once; longer frames grow the buffer as they come.
 const READ_BYTES: usize = 4 * 1024;
 
-/// The server's end of a WebSocket.
-pub(crate) struct WebSocket<S> {
+/// One end of a WebSocket.
+#[derive(Debug)]
+pub struct WebSocket<S> {
     frames: WebSocketStream<S>,
     /// What the last frame held and nobody has read yet.
     unread: Bytes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    pub(crate) async fn new(stream: S) -> Self {
+    /// The server's end.
+    pub(crate) async fn server(stream: S) -> Self {
+        Self::new(stream, Role::Server).await
+    }
+
+    /// The client's end, for devices that come to this emulator or to Azure.
+    pub async fn client(stream: S) -> Self {
+        Self::new(stream, Role::Client).await
+    }
+
+    async fn new(stream: S, role: Role) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
@@ -41,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .max_message_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
             .max_frame_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX));
         Self {
-            frames: WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await,
+            frames: WebSocketStream::from_raw_socket(stream, role, Some(config)).await,
             unread: Bytes::new(),
         }
     }

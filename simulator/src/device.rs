@@ -366,10 +366,10 @@ impl Device {
         self.store.newest_begun(self.own_time(now)).or(self.current)
     }
 
-    /// How far the device's own clock is ahead of the time, in milliseconds.
+    /// How the device behaves.
     #[must_use]
-    pub fn clock_skew_ms(&self) -> i64 {
-        self.firmware.clock_skew_ms
+    pub fn firmware(&self) -> &Arc<Firmware> {
+        &self.firmware
     }
 
     fn fall_asleep(&mut self, now: UnixMillis) {

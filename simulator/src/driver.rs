@@ -8,6 +8,7 @@
 pub(crate) mod fake;
 pub(crate) mod schedule;
 pub(crate) mod transport;
+mod websocket;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -28,7 +29,7 @@ use crate::pki::Credential;
 use crate::wire::Packet;
 
 use schedule::{Edge, Schedule};
-use transport::{Dialer, Transport};
+use transport::{Dialer, Manner, Transport};
 
 /// A handshake under way. Boxed, so that an idle device does not carry its room along.
 type Dialling = Pin<Box<dyn Future<Output = Result<Transport, String>> + Send>>;
@@ -217,10 +218,14 @@ impl Driver {
                     credential,
                 } => {
                     let dialer = Arc::clone(&self.surroundings.dialer);
-                    let skew = self.device.clock_skew_ms();
+                    let firmware = self.device.firmware();
+                    let manner = Manner {
+                        transport: firmware.transport,
+                        skew_ms: firmware.clock_skew_ms,
+                    };
                     let weather = self.weather.as_mut().map(Weather::next);
                     let dialling =
-                        async move { dialer.open(&host, (&credential, skew), weather).await };
+                        async move { dialer.open(&host, &credential, manner, weather).await };
                     *self.links.slot(link) = Slot::Dialling(Box::pin(dialling));
                 }
                 Output::Close { link } => {

@@ -94,6 +94,16 @@ pub enum PowerLoss {
     AfterConnecting,
 }
 
+/// How the firmware reaches DPS and its hub (R-B10, R-G12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// MQTT at its own port, 8883.
+    Mqtt,
+    /// MQTT over WebSocket at the port of HTTPS, 443, where a firewall lets nothing else out.
+    MqttWs,
+}
+
 /// How the firmware spreads its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +147,8 @@ pub struct Firmware {
     pub persists: Persists,
     /// At which step of its roll it loses power, if at any.
     pub power_loss: Option<PowerLoss>,
+    /// How it reaches its services.
+    pub transport: Transport,
     /// How far its clock, by which it judges certificates, is ahead of the time, in milliseconds;
     /// its timers are right.
     pub clock_skew_ms: i64,
@@ -166,6 +178,7 @@ impl Default for Firmware {
             answers: Answers::AtOnce,
             persists: Persists::WhenDelivered,
             power_loss: None,
+            transport: Transport::Mqtt,
             clock_skew_ms: 0,
             on_throttle: OnThrottle::AsTold,
             awake: Vec::new(),

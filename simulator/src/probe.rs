@@ -10,7 +10,7 @@ use std::time::Duration;
 use linarite_env::Clock;
 use tokio::time::timeout;
 
-use crate::driver::transport::{Dialer, Transport};
+use crate::driver::transport::{Dialer, Manner, Transport};
 use crate::endpoint::{Connector, Services};
 use crate::pki::Credential;
 use crate::wire::dps::{self, Answer, Meaning};
@@ -108,7 +108,7 @@ async fn open(
     credential: &Credential,
 ) -> Result<Transport, String> {
     let dialer = Dialer::new(services, connector, clock, 1).map_err(|error| error.to_string())?;
-    dialer.open(host, (credential, 0), None).await
+    dialer.open(host, credential, Manner::default(), None).await
 }
 
 /// Sends CONNECT; gives the refusal, if it is one.

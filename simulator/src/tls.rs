@@ -61,12 +61,19 @@ impl Client {
         })
     }
 
-    /// Makes connections that show `credential`, or nothing, for somebody whose clock is
-    /// `skew_ms` milliseconds ahead.
+    /// Makes connections that show `credential`, or nothing.
     ///
     /// # Errors
     /// [`TlsError::Versions`], if the cryptography were ever built without TLS 1.2 and 1.3.
-    pub fn connector(
+    pub fn connector(&self, credential: Option<&Credential>) -> Result<TlsConnector, TlsError> {
+        self.connector_by(credential, 0)
+    }
+
+    /// The same for somebody whose clock is `skew_ms` milliseconds ahead.
+    ///
+    /// # Errors
+    /// [`TlsError::Versions`], if the cryptography were ever built without TLS 1.2 and 1.3.
+    pub fn connector_by(
         &self,
         credential: Option<&Credential>,
         skew_ms: i64,
@@ -99,7 +106,7 @@ pub fn connector(
     credential: Option<&Credential>,
     clock: &Clock,
 ) -> Result<TlsConnector, TlsError> {
-    Client::new(services_ca_der, clock)?.connector(credential, 0)
+    Client::new(services_ca_der, clock)?.connector(credential)
 }
 
 /// Tells rustls what moment it is.
@@ -162,9 +169,9 @@ mod tests {
         let ca = pki.certificate_der("services").unwrap();
         let client = Client::new(ca, &Clock::system()).unwrap();
         let credential = pki.leaf("services", "dev-1", Generation(1), 0, 1).unwrap();
-        let shows = client.connector(Some(&credential), 0).unwrap();
+        let shows = client.connector(Some(&credential)).unwrap();
         assert!(shows.config().client_auth_cert_resolver.has_certs());
-        let silent = client.connector(None, 0).unwrap();
+        let silent = client.connector(None).unwrap();
         assert!(!silent.config().client_auth_cert_resolver.has_certs());
     }
 

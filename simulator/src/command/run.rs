@@ -48,6 +48,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "leaf-roll-on-unauthorized",
     "power-loss-while-rolling",
     "clock-skew",
+    "mixed-transports",
     "individual-there-and-back",
     "root-expiry",
     "root-cross-signed",

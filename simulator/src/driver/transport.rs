@@ -1,4 +1,4 @@
-//! MQTT over TLS over any byte stream.
+//! MQTT over TLS over any byte stream, in a WebSocket or not.
 
 use std::io;
 use std::pin::Pin;
@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use linarite_emulator::ws::WebSocket;
 use linarite_env::Clock;
 use rumqttc::mqttbytes::Error;
 use rustls::pki_types::ServerName;
@@ -14,9 +15,12 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
+use super::websocket;
 use crate::endpoint::{BoxedStream, Connector, Port, Services};
 use crate::fault::stream::Weather;
+use crate::firmware;
 use crate::pki::Credential;
 use crate::tls::{Client, TlsError};
 use crate::wire::{PACKET_MAX, Packet};
@@ -29,6 +33,23 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longest time for saying good-bye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a device goes about a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) transport: firmware::Transport,
+    /// How far the clock by which it judges certificates is ahead of the time.
+    pub(crate) skew_ms: i64,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            transport: firmware::Transport::Mqtt,
+            skew_ms: 0,
+        }
+    }
+}
 
 /// Opens connections, so many handshakes at once and no more.
 pub(crate) struct Dialer {
@@ -53,13 +74,13 @@ impl Dialer {
         })
     }
 
-    /// Connects to the MQTT port of `host`, showing `credential` and judging by a
-    /// clock that is `skew_ms` milliseconds ahead, through `weather`. The time spent waiting for
+    /// Connects to `host` in its `manner`, showing `credential`, through `weather`. The time spent waiting for
     /// other handshakes does not count against the time-out.
     pub(crate) async fn open(
         &self,
         host: &str,
-        (credential, skew_ms): (&Credential, i64),
+        credential: &Credential,
+        manner: Manner,
         weather: Option<Weather>,
     ) -> Result<Transport, String> {
         // Who waits for nothing but a fault costs no work, and must not keep the others waiting.
@@ -71,7 +92,7 @@ impl Dialer {
         };
         match timeout(
             DIAL_TIMEOUT,
-            self.shake_hands(host, (credential, skew_ms), weather),
+            self.shake_hands(host, credential, manner, weather),
         )
         .await
         {
@@ -85,18 +106,23 @@ impl Dialer {
     async fn shake_hands(
         &self,
         host: &str,
-        (credential, skew_ms): (&Credential, i64),
+        credential: &Credential,
+        manner: Manner,
         weather: Option<Weather>,
     ) -> Result<Transport, String> {
+        let port = match manner.transport {
+            firmware::Transport::Mqtt => Port::Mqtt,
+            firmware::Transport::MqttWs => Port::Https,
+        };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} is not a host name"))?;
         let tls = self
             .tls
-            .connector(Some(credential), skew_ms)
+            .connector_by(Some(credential), manner.skew_ms)
             .map_err(|error| error.to_string())?;
         let stream = self
             .connector
-            .connect(host, Port::Mqtt)
+            .connect(host, port)
             .await
             .map_err(|error| format!("cannot reach {host}: {error}"))?;
         let stream = match weather {
@@ -107,6 +133,10 @@ impl Dialer {
             .connect(name, stream)
             .await
             .map_err(|error| format!("TLS handshake with {host} failed: {error}"))?;
+        let stream = match manner.transport {
+            firmware::Transport::Mqtt => Either::Left(stream),
+            firmware::Transport::MqttWs => Either::Right(websocket::open(host, stream).await?),
+        };
         Ok(Transport {
             stream: Box::new(stream),
             incoming: BytesMut::new(),
@@ -114,9 +144,11 @@ impl Dialer {
     }
 }
 
+type Tls = TlsStream<BoxedStream>;
+
 /// An open connection.
 pub(crate) struct Transport {
-    stream: Box<TlsStream<BoxedStream>>,
+    stream: Box<Either<Tls, WebSocket<Tls>>>,
     /// The beginning of a packet whose rest is still to come; without memory between packets.
     incoming: BytesMut,
 }
@@ -177,5 +209,45 @@ impl Transport {
             Err(Error::InsufficientBytes(_)) => Ok(None),
             Err(broken) => Err(io::Error::new(io::ErrorKind::InvalidData, broken)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::driver::fake::{Fake, HUB, NOW};
+    use crate::endpoint::Connecting;
+    use crate::observation::Generation;
+
+    /// Notes which port is dialled, and leads nowhere.
+    #[derive(Default)]
+    struct Doors(Mutex<Vec<Port>>);
+
+    impl Connector for Doors {
+        fn connect<'a>(&'a self, _host: &'a str, port: Port) -> Connecting<'a> {
+            self.0.lock().unwrap().push(port);
+            Box::pin(std::future::ready(Err(
+                io::ErrorKind::ConnectionRefused.into()
+            )))
+        }
+    }
+
+    #[tokio::test]
+    async fn each_transport_has_its_port() {
+        let (fake, doors) = (Fake::new(), Arc::new(Doors::default()));
+        let leaf = fake.pki.leaf("ca", "dev-1", Generation(1), 0, NOW).unwrap();
+        let connector = Arc::clone(&doors) as _;
+        let dialer = Dialer::new(&fake.services, connector, &Clock::system(), 1).unwrap();
+        for transport in [firmware::Transport::Mqtt, firmware::Transport::MqttWs] {
+            let manner = Manner {
+                transport,
+                skew_ms: 0,
+            };
+            let opened = dialer.open(HUB, &leaf, manner, None).await;
+            assert!(opened.is_err_and(|error| error.contains("cannot reach")));
+        }
+        assert_eq!(*doors.0.lock().unwrap(), [Port::Mqtt, Port::Https]);
     }
 }

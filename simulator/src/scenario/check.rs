@@ -353,6 +353,7 @@ fn firmware(
             on_boot: entry.on_boot.unwrap_or(default.on_boot),
             keeps: entry.keeps.unwrap_or(default.keeps),
             answers: entry.answers.unwrap_or(default.answers),
+            transport: entry.transport.unwrap_or(default.transport),
             clock_skew_ms: entry
                 .clock_skew
                 .map_or(default.clock_skew_ms, |skew| skew.0),

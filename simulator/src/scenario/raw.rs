@@ -13,7 +13,7 @@ use super::fault::{RawFault, RawRecovery};
 use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
 use crate::firmware::{
-    Answers, Keeps, OnBoot, OnUnauthorized, Persists, PowerLoss, RollOrder, Trigger,
+    Answers, Keeps, OnBoot, OnUnauthorized, Persists, PowerLoss, RollOrder, Transport, Trigger,
 };
 
 /// The whole file.
@@ -153,6 +153,8 @@ pub(super) struct RawFirmware {
     pub(super) answers: Option<Answers>,
     #[serde(default)]
     pub(super) backoff: RawBackoff,
+    #[serde(default)]
+    pub(super) transport: Option<Transport>,
     #[serde(default)]
     pub(super) clock_skew: Option<Span>,
     #[serde(default)]
