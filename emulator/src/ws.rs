@@ -1,8 +1,8 @@
 //! A WebSocket, as the stream of bytes inside it.
 //!
-//! What enters: a stream whose upgrade has been answered, at either end. What leaves: the bytes of its binary
-//! frames; where a frame begins and ends says nothing about packets (W15). Pings are answered
-//! while reading, and anything but binary frames ends the stream.
+//! What enters: a stream whose upgrade has been answered, at either end. What leaves: the bytes of
+//! its binary frames; where a frame begins and ends says nothing about packets (W15). Pings are
+//! answered while reading, and anything but binary frames ends the stream.
 //!
 //! Absent on purpose: timers, as whoever reads and writes bounds the wait. Clients' frames are
 //! masked with random numbers of the library, which nobody decides anything by.

@@ -5,6 +5,10 @@
 
 pub(crate) mod bare;
 
+/// The bytes inside a WebSocket. Both ends leave its frames to one library, so a device that had
+/// its own would find out no more.
+pub(crate) use linarite_emulator::ws::WebSocket;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::lab::WebSocket;
 use bytes::BytesMut;
-use linarite_emulator::ws::WebSocket;
 use linarite_env::Clock;
 use rumqttc::mqttbytes::Error;
 use rustls::pki_types::ServerName;

@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 
+use crate::lab::WebSocket;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::rand;
 use base64::Engine as _;
@@ -19,7 +20,6 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use linarite_emulator::ws::WebSocket;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Where both services wait for MQTT.
