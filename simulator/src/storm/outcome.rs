@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Plan;
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
+use crate::scenario::Span;
 
 /// Points of the curve, the first at the start and the last at the end.
 const POINTS: u64 = 60;
@@ -184,13 +185,13 @@ impl Plan {
         let registrations = self.limits.registrations_per_minute;
         format!(
             "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
-             --firmware {} --seed {} --limit {}ms",
+             --firmware {} --seed {} --limit {}",
             self.devices,
             self.arrival,
             registrations.map_or(0, |count| count.get()),
             self.patience.name(),
             self.seed,
-            self.give_up.as_millis(),
+            Span(i64::try_from(self.give_up.as_millis()).unwrap_or(i64::MAX)),
         )
     }
 }
