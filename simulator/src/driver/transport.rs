@@ -74,8 +74,8 @@ impl Dialer {
         })
     }
 
-    /// Connects to `host` in its `manner`, showing `credential`, through `weather`. The time spent waiting for
-    /// other handshakes does not count against the time-out.
+    /// Connects to `host` in its `manner`, showing `credential`, through `weather`. The time spent
+    /// waiting for other handshakes does not count against the time-out.
     pub(crate) async fn open(
         &self,
         host: &str,

@@ -142,8 +142,8 @@ impl Minimum {
     }
 }
 
-/// Shortens the run that `report` tells of and leaves faults out of it, as long as the same check fails. Gives `None` where
-/// it passed.
+/// Shortens the run that `report` tells of and leaves faults out of it, as long as the same check
+/// fails. Gives `None` where it passed.
 pub(super) fn minimise(
     args: &RunArgs,
     scenario: &Scenario,
