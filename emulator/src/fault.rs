@@ -119,6 +119,11 @@ impl DpsFaults {
         self.lock().clear();
     }
 
+    /// Whether there is any trouble, now or planned.
+    pub(crate) fn any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// Meets a request of the device `id` with what it has to meet.
     ///
     /// # Errors

@@ -163,6 +163,11 @@ impl Plan {
 /// # Errors
 /// If the emulator or the fleet cannot be set up; what a storm shows is no error.
 pub fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+    run_with(plan, shown, true)
+}
+
+/// The same; without `foresight` each poll is made, even one whose answer is known.
+fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome> {
     let wall = Clock::system();
     let began = wall.now_ms();
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -177,6 +182,7 @@ pub fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
         let forecast = Forecast::new(&arrivals, &plan.limits);
         let progress = Progress::new(wall.clone(), plan.devices, forecast.bound_ms, shown);
         let mut field = Field::new(&stage, plan, by_device, progress);
+        field.foresight = foresight;
         field.run().await?;
         let tally = field.close();
         let wall_ms = wall.now_ms().since(began);

@@ -27,6 +27,8 @@ struct Parts {
     sha256: [u8; 32],
     /// Judged when first asked for: a signature check is dear.
     self_signed: OnceLock<bool>,
+    /// Who was first asked about, by fingerprint, and whether his key made the signature.
+    signed_by: OnceLock<([u8; 32], bool)>,
     fields: der::Fields,
 }
 
@@ -90,6 +92,7 @@ impl Certificate {
             sha1: hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes),
             sha256: hash(&digest::SHA256, bytes),
             self_signed: OnceLock::new(),
+            signed_by: OnceLock::new(),
             fields,
         })))
     }
@@ -200,9 +203,14 @@ impl Certificate {
     }
 
     /// Whether the key of `issuer` made its signature. Names are not looked at.
+    ///
+    /// The answer follows from the bytes of both alone, so it is remembered for one issuer.
     #[must_use]
     pub fn verify_signed_by(&self, issuer: &Self) -> bool {
-        self.0.fields.is_signed_by(&issuer.0.fields.key)
+        let judge = || self.0.fields.is_signed_by(&issuer.0.fields.key);
+        let asked = issuer.0.sha256;
+        let (known, made) = *self.0.signed_by.get_or_init(|| (asked, judge()));
+        if known == asked { made } else { judge() }
     }
 }
 

@@ -100,6 +100,16 @@ impl DpsSession {
         self.keep_alive
     }
 
+    /// How many polls that come `every` so often are sure to change nothing.
+    pub(super) fn polls_in_vain(&self, every: Duration) -> u32 {
+        // A session that is silent for longer ends before the next poll.
+        if every >= self.keep_alive {
+            return 0;
+        }
+        let register = &self.services.register;
+        register.polls_in_vain(&self.registration_id, every)
+    }
+
     /// Takes one packet; what is to be said goes to `out`.
     pub(super) fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
         match packet {

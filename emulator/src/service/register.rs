@@ -7,6 +7,7 @@
 mod asked;
 mod challenge;
 mod custom;
+mod foresight;
 mod judge;
 
 use std::sync::Arc;
@@ -176,7 +177,7 @@ impl Register {
                     () = cancel.cancelled() => return,
                     judged = Box::pin(service.settled(judged, &asked, now)) => judged,
                 };
-                service.wait_at_hub(&judged.decision).await;
+                service.wait_at_hub(&judged, &operation_id).await;
                 service.carry_out(judged, &operation_id, &asked);
             });
         }
@@ -347,6 +348,7 @@ impl Register {
             registration.operation = Some(Operation {
                 id: operation_id.clone(),
                 presented: asked.fingerprint(),
+                ends_at: None,
                 ended: None,
             });
             Ok(operation_id)
@@ -361,13 +363,14 @@ impl Register {
     }
 
     /// R-H6: writing at a hub takes its turn among the hub's registry operations.
-    async fn wait_at_hub(&self, decision: &Decision) {
-        let Decision::Assign(assignment) = decision else {
+    async fn wait_at_hub(&self, judged: &Judged, operation_id: &str) {
+        let Decision::Assign(assignment) = &judged.decision else {
             return;
         };
         let hub = self.0.hubs.iter().find(|hub| hub.host == assignment.hub);
         if let Some(hub) = hub.filter(|hub| hub.dps_writes_count) {
             let wait = hub.meters.wait_of_dps(self.0.env.clock.now_ms());
+            self.foresee(&judged.id, operation_id, wait);
             tokio::select! {
                 biased;
                 () = self.0.cancel.cancelled() => {}

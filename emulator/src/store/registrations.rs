@@ -66,6 +66,8 @@ pub(crate) struct Operation {
     pub(crate) id: String,
     /// What was shown; whoever asks about the operation must show the same.
     pub(crate) presented: Option<Fingerprint>,
+    /// When it ends, once that is known: a turn at a hub was waited for.
+    pub(crate) ends_at: Option<UnixMillis>,
     /// How it ended; `None` while it runs.
     pub(crate) ended: Option<RegistrationRecord>,
 }

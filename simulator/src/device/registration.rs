@@ -179,6 +179,26 @@ impl Device {
         self.registration.operation.is_some()
     }
 
+    /// How long the device waits until it polls again, if that is what it does and each poll that
+    /// is told "assigning" is followed by the same wait.
+    pub(crate) fn polls_every(&self, now: UnixMillis) -> Option<Duration> {
+        let registration = &self.registration;
+        let waits = registration.step == Step::Pause && registration.throttles == 0;
+        let left = u64::try_from(registration.until.since(now)).ok()?;
+        (waits && self.is_accepted() && left > 0).then(|| Duration::from_millis(left))
+    }
+
+    /// Takes so many polls, one `every` so often, for made and told "assigning".
+    pub(crate) fn pass_over_polls(&mut self, polls: u32, every: Duration) {
+        let registration = &mut self.registration;
+        registration.until = later(registration.until, every.saturating_mul(polls));
+        // Numbers of requests go from 1 to the largest and round again.
+        let numbers = u32::from(u16::MAX);
+        let number = u32::from(registration.request).saturating_sub(1);
+        let number = (number + polls % numbers) % numbers + 1;
+        registration.request = u16::try_from(number).unwrap_or(1);
+    }
+
     fn request_registration(&mut self, now: UnixMillis) {
         let request = self.registration.next_request();
         let packet = match &self.registration.operation {

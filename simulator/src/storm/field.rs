@@ -56,6 +56,8 @@ pub(super) struct Field<'a> {
     tally: Tally,
     progress: Progress,
     buffer: BytesMut,
+    /// Whether polls are left out whose answer is known.
+    pub(super) foresight: bool,
 }
 
 impl<'a> Field<'a> {
@@ -80,6 +82,7 @@ impl<'a> Field<'a> {
             tally: Tally::new(arrivals),
             progress,
             buffer: BytesMut::new(),
+            foresight: true,
         }
     }
 
@@ -133,6 +136,9 @@ impl<'a> Field<'a> {
             let [_, a, b] = body.desks;
             Place::Served { _desk: a.or(b) }
         } else {
+            if self.foresight {
+                pass_over_polls(&mut body, now);
+            }
             body.due = body.device.poll_timeout().map(|due| due.max(now));
             if let Some(due) = body.due {
                 self.agenda.push(Reverse((due, index)));
@@ -233,6 +239,16 @@ impl<'a> Field<'a> {
         if ended {
             end(body, link, now);
         }
+    }
+}
+
+/// Leaves out the polls that would be told what the device knows already: one that waits for hours
+/// for its turn at the hub (R-H6) makes thousands of them.
+fn pass_over_polls(body: &mut Body, now: UnixMillis) {
+    let desk = body.desks[slot(Link::Dps)].as_mut();
+    if let (Some(desk), Some(every)) = (desk, body.device.polls_every(now)) {
+        let polls = desk.pass_over_polls(every);
+        body.device.pass_over_polls(polls, every);
     }
 }
 

@@ -41,6 +41,19 @@ fn a_thousand_patient_devices_on_one_unit_take_what_arithmetic_says() {
     }
 }
 
+/// R-H6: polls that are left out would have changed nothing.
+#[test]
+fn a_storm_is_the_same_whether_or_not_polls_in_vain_are_made() {
+    let one_unit = Some((Edition::S1, 1));
+    for (devices, registrations, tier) in [(400, 1_000, one_unit), (150, 60, one_unit)] {
+        let plan = plan(devices, registrations, tier);
+        let without = run_with(&plan, false, false).unwrap();
+        let with = outcome(&plan);
+        assert!(with.all_served());
+        assert_eq!(without_wall_time(&with), without_wall_time(&without));
+    }
+}
+
 /// Everything but how long it took on this machine.
 fn without_wall_time(outcome: &Outcome) -> Outcome {
     Outcome {
