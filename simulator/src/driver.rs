@@ -27,6 +27,7 @@ use crate::fault::stream::Weather;
 use crate::observation::{DeviceIndex, Observer};
 use crate::pki::Credential;
 use crate::wire::Packet;
+use crate::wire::dps::is_put_off;
 
 use schedule::{Edge, Schedule};
 use transport::{Dialer, Manner, Transport};
@@ -199,7 +200,12 @@ impl Driver {
         match incoming {
             Incoming::Connected => self.device.handle_connected(link, now),
             Incoming::ConnectFailed(text) => self.device.handle_connect_failed(link, text, now),
-            Incoming::Packet(packet) => self.device.handle_packet(link, &packet, now),
+            Incoming::Packet(packet) => {
+                if is_put_off(&packet) && self.device.is_accepted() {
+                    self.surroundings.observer.poll_put_off(now);
+                }
+                self.device.handle_packet(link, &packet, now);
+            }
             Incoming::Closed => self.device.handle_closed(link, now),
         }
     }

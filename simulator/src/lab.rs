@@ -13,13 +13,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use linarite_emulator::fault::{DpsFault, DpsTrouble};
 use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::{Env, UnixMillis};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
 use crate::fault::service::Trouble;
@@ -42,6 +43,11 @@ pub enum LabMode {
     InMemory,
     /// Through sockets of the loopback interface.
     Loopback,
+    /// The same from several of its addresses in turn, where one has too few ports.
+    LoopbackFrom {
+        /// How many, beginning with 127.0.0.1.
+        addresses: u8,
+    },
 }
 
 /// An emulator within this process.
@@ -84,12 +90,13 @@ impl Lab {
         let emulator = Emulator::new(config, env).context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
             LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()))),
-            LabMode::Loopback => {
+            LabMode::Loopback | LabMode::LoopbackFrom { .. } => {
                 let addresses = emulator.listen().await.context("the lab's listeners")?;
                 Arc::new(Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
                     emulator: Some(Wanted(emulator.clone())),
+                    sources: Sources::of(mode),
                 })
             }
         };
@@ -172,6 +179,34 @@ pub(crate) struct Sockets {
     https: SocketAddr,
     /// What can be made to fail; nothing where the services are somebody else's.
     emulator: Option<Wanted>,
+    sources: Sources,
+}
+
+/// The addresses that connections come from, in turn; none where the system chooses.
+struct Sources {
+    count: u8,
+    next: AtomicU8,
+}
+
+impl Sources {
+    fn of(mode: LabMode) -> Self {
+        let count = match mode {
+            LabMode::LoopbackFrom { addresses } => addresses,
+            LabMode::InMemory | LabMode::Loopback => 0,
+        };
+        let next = AtomicU8::new(0);
+        Self { count, next }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        if self.count == 0 {
+            return TcpStream::connect(address).await;
+        }
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.count;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, turn.saturating_add(1)], 0)))?;
+        socket.connect(address).await
+    }
 }
 
 impl Sockets {
@@ -181,6 +216,7 @@ impl Sockets {
             mqtt,
             https,
             emulator: None,
+            sources: Sources::of(LabMode::Loopback),
         }
     }
 }
@@ -192,8 +228,7 @@ impl Connector for Sockets {
             Port::Https => self.https,
         };
         Box::pin(async move {
-            let stream: io::Result<TcpStream> = TcpStream::connect(address).await;
-            let stream = stream?;
+            let stream = self.sources.connect(address).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxedStream)
         })

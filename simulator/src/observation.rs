@@ -113,4 +113,7 @@ pub enum Observation {
 pub trait Observer: Send + Sync {
     /// Takes note of what `device` observed at `at`.
     fn observe(&self, device: DeviceIndex, at: UnixMillis, observation: Observation);
+
+    /// Takes note of a poll that DPS put off, which devices do not speak of (R-H2).
+    fn poll_put_off(&self, _at: UnixMillis) {}
 }

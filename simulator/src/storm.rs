@@ -2,8 +2,8 @@
 //! limits, beside what arithmetic says it takes at the least.
 //!
 //! The devices are the state machines that every run drives, and the services are the emulator's
-//! own sessions; only TLS and the streams between them are left out, and time is virtual, so that
-//! there may be a million of them.
+//! own sessions. Unless it is asked for ([`Over`]), TLS and the streams between them are left out,
+//! and time is virtual, so that there may be a million of them.
 
 pub mod arrival;
 mod field;
@@ -14,6 +14,7 @@ mod progress;
 mod stage;
 mod tally;
 mod text;
+mod wire;
 
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -31,6 +32,7 @@ use forecast::Forecast;
 use outcome::Outcome;
 use progress::Progress;
 use stage::Stage;
+pub use wire::{Over, WireFigures};
 
 /// 2026-01-01T00:00:00Z: when virtual time begins.
 const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
@@ -119,6 +121,8 @@ pub struct Plan {
     pub give_up: Duration,
     /// The seed of all chance.
     pub seed: u64,
+    /// What lies between the devices and their services.
+    pub over: Over,
 }
 
 impl Plan {
@@ -157,16 +161,19 @@ impl Plan {
     }
 }
 
-/// Tries `plan` on a paused clock of its own, and tells on standard error how it goes if that
+/// Tries `plan` on a clock of its own, and tells on standard error how it goes if that
 /// takes long and `shown`.
 ///
 /// # Errors
 /// If the emulator or the fleet cannot be set up; what a storm shows is no error.
 pub fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+    if plan.over != Over::Nothing {
+        return wire::run(plan, shown);
+    }
     run_with(plan, shown, true)
 }
 
-/// The same; without `foresight` each poll is made, even one whose answer is known.
+/// The same without TLS; without `foresight` each poll is made, even one whose answer is known.
 fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome> {
     let wall = Clock::system();
     let began = wall.now_ms();

@@ -13,7 +13,7 @@ use super::{Exit, fails};
 use crate::scenario::duration::{DAY_MS, Span};
 use crate::storm::arrival::Arrival;
 use crate::storm::outcome::Outcome;
-use crate::storm::{self, Limits, Patience, Plan};
+use crate::storm::{self, Limits, Over, Patience, Plan};
 
 /// Devices of the largest storm: as many as DPS registers.
 const DEVICES_MAX: i64 = 1_000_000;
@@ -44,9 +44,13 @@ pub struct StormArgs {
     /// Seed of all chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Virtual time after which the storm is given up
+    /// Virtual time, or real time with --over tcp, after which the storm is given up
     #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = limit)]
     limit: Span,
+    /// What lies between devices and services: none, tls for mutual TLS in memory, tcp for mutual
+    /// TLS over loopback sockets in real time
+    #[arg(long, value_name = "WIRE", default_value = "none")]
+    over: Over,
     /// Print the outcome as one JSON object
     #[arg(long)]
     json: bool,
@@ -129,6 +133,7 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
         patience: args.firmware,
         give_up: Duration::from_millis(u64::try_from(args.limit.0).unwrap_or(0)),
         seed: args.seed,
+        over: args.over,
     })
 }
 

@@ -1,4 +1,5 @@
-//! A lab whose limits hold and whose devices come without TLS and without streams.
+//! A lab whose limits hold, for devices by the thousand: with TLS, or without it and without
+//! streams.
 
 use anyhow::Context as _;
 use linarite_core::hub::tier::Tier;
@@ -22,6 +23,7 @@ impl Lab {
     /// As [`Self::start`].
     pub(crate) async fn under_limits(
         env: Env,
+        mode: LabMode,
         registrations: Option<RateLimit>,
         tier: Option<Tier>,
     ) -> anyhow::Result<Self> {
@@ -38,7 +40,7 @@ impl Lab {
             hub.tier = Some(tier);
             hub.limits = HubLimits::of_tier(tier);
         }
-        Self::with(env, LabMode::InMemory, config).await
+        Self::with(env, mode, config).await
     }
 
     /// A connection without a wire, on which `chain` is shown, leaf first.

@@ -21,10 +21,8 @@ use crate::lab::bare::Desk;
 use crate::observation::DeviceIndex;
 use crate::pki::PkiError;
 use crate::plan::DevicePlan;
+use crate::wire::dps::is_put_off;
 use crate::wire::{PACKET_MAX, Packet};
-
-/// How the topic of an answer begins by which DPS puts something off.
-const PUT_OFF: &str = "$dps/registrations/res/429/";
 
 /// A device that is not served yet, and its connections.
 struct Body {
@@ -221,10 +219,7 @@ impl<'a> Field<'a> {
         while !bytes.is_empty() {
             match Packet::read(&mut bytes, PACKET_MAX) {
                 Ok(packet) => {
-                    if let Packet::Publish(answer) = &packet
-                        && answer.topic.starts_with(PUT_OFF)
-                        && body.device.is_accepted()
-                    {
+                    if is_put_off(&packet) && body.device.is_accepted() {
                         self.tally.poll_put_off(self.since_start(now));
                     }
                     body.device.handle_packet(link, &packet, now);

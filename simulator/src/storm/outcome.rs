@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::Plan;
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
+use super::{Over, Plan, WireFigures};
 use crate::scenario::Span;
 
 /// Points of the curve, the first at the start and the last at the end.
@@ -49,6 +49,9 @@ pub struct Outcome {
     pub curve: Vec<Point>,
     /// Wall time, in milliseconds.
     pub wall_ms: i64,
+    /// What devices with TLS cost; none for a storm without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<WireFigures>,
     /// The command that does the same again.
     pub replay: String,
 }
@@ -163,6 +166,7 @@ impl Outcome {
             time_to_service_ms: percentiles(tally),
             curve: curve(arrivals, forecast, tally),
             wall_ms,
+            wire: None,
             replay: plan.replay(),
         }
     }
@@ -183,9 +187,13 @@ impl Plan {
             None => "none".to_owned(),
         };
         let registrations = self.limits.registrations_per_minute;
+        let over = match self.over {
+            Over::Nothing => String::new(),
+            over => format!(" --over {}", over.name()),
+        };
         format!(
             "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
-             --firmware {} --seed {} --limit {}",
+             --firmware {} --seed {} --limit {}{over}",
             self.devices,
             self.arrival,
             registrations.map_or(0, |count| count.get()),

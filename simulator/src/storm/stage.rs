@@ -9,9 +9,10 @@ use http::Method;
 use linarite_env::Env;
 use serde_json::json;
 
-use super::{EPOCH, Plan};
+use super::{EPOCH, Over, Plan};
 use crate::device::Account;
 use crate::lab::Lab;
+use crate::observation::Generation;
 use crate::pki::{Credential, Pki, PkiError, SharedKey};
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient};
 
@@ -29,13 +30,20 @@ pub(super) struct Stage {
     pub(super) env: Env,
     pub(super) account: Arc<Account>,
     pki: Pki,
-    key: SharedKey,
+    /// What all devices sign with, where nobody looks at signatures.
+    key: Option<SharedKey>,
 }
 
 impl Stage {
     pub(super) async fn set_up(plan: &Plan, env: Env) -> anyhow::Result<Self> {
         let registrations = plan.limits.registrations();
-        let lab = Lab::under_limits(env.clone(), registrations, plan.limits.tier).await?;
+        let lab = Lab::under_limits(
+            env.clone(),
+            plan.over.mode(plan.devices),
+            registrations,
+            plan.limits.tier,
+        )
+        .await?;
         let mut pki = Pki::new();
         pki.add_root(ROOT, VALIDITY.0, VALIDITY.1)?;
         pki.add_intermediate(ISSUER, ROOT, VALIDITY.0, VALIDITY.1)?;
@@ -48,7 +56,10 @@ impl Stage {
             env,
             account: Arc::new(account),
             pki,
-            key: SharedKey::generate()?,
+            key: match plan.over {
+                Over::Nothing => Some(SharedKey::generate()?),
+                Over::Pipes | Over::Sockets => None,
+            },
         };
         stage.enroll().await?;
         Ok(stage)
@@ -56,7 +67,11 @@ impl Stage {
 
     /// The certificate of the device with this name.
     pub(super) fn credential(&self, name: &str) -> Result<Credential, PkiError> {
-        self.pki.leaf_on(&self.key, ISSUER, name, VALIDITY)
+        let (first, last) = VALIDITY;
+        match &self.key {
+            Some(key) => self.pki.leaf_on(key, ISSUER, name, VALIDITY),
+            None => self.pki.leaf(ISSUER, name, Generation(1), first, last),
+        }
     }
 
     /// Puts the root and the fleet's group into DPS, through the APIs that operators use.

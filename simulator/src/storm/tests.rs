@@ -13,6 +13,7 @@ fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan 
         patience: Patience::Patient,
         give_up: Duration::from_secs(1_800),
         seed: 1,
+        over: Over::Nothing,
     }
 }
 

@@ -80,6 +80,9 @@ impl Outcome {
             );
             line("until served", &waits);
         }
+        if let Some(wire) = &self.wire {
+            line("wire", &wire.line());
+        }
         line("replay", &self.replay);
         text
     }

@@ -120,6 +120,13 @@ pub fn is_transient(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
+/// Whether a packet is the answer by which DPS puts a request off (R-H1, R-H2).
+#[must_use]
+pub fn is_put_off(packet: &Packet) -> bool {
+    const PUT_OFF: &str = "$dps/registrations/res/429/";
+    matches!(packet, Packet::Publish(answer) if answer.topic.starts_with(PUT_OFF))
+}
+
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Body {

@@ -1,0 +1,145 @@
+//! How close does a storm with TLS over sockets come to the handshakes that it cannot do without?
+//!
+//! Unit: wall time for each device, all of them arriving at once, without limits, until each is
+//! registered and connected: two handshakes, in one process that holds both ends.
+//! Yardstick: two bare mutual handshakes of rustls over TCP with chains of the same lengths, as
+//! many at a time and on as many threads, both ends in this process.
+//!
+//! Wall time, because a storm uses all threads; so both take turns and ratios are taken within a
+//! round. A storm includes the three seconds that DPS has each device wait for its poll; with few
+//! devices they are most of it.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use linarite::storm::arrival::Arrival;
+use linarite::storm::{Limits, Over, Patience, Plan};
+use linarite::tls::Client;
+use linarite_emulator::tls;
+use linarite_emulator::tls::server_identity::ServerIdentity;
+use linarite_env::Clock;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::pki_types::ServerName;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use common::ratio::{self, Effort, Subject, filter, interleave, thorough};
+use common::stage::{self, DPS, HUB, ISSUER, ROOT};
+
+/// Handshakes at a time, as in a storm.
+const AT_ONCE: u32 = 64;
+
+fn main() -> anyhow::Result<()> {
+    if std::env::args().any(|argument| argument == "--list")
+        || filter().is_some_and(|wanted| !"storm".contains(&wanted))
+    {
+        return Ok(());
+    }
+    let devices = if thorough() { 9_500 } else { 8 };
+    let mut storm = |_: u32| storm(devices);
+    let mut bare = |_: u32| bare(2 * devices);
+    let mut subjects: [Subject<'_>; 2] = [Box::new(&mut storm), Box::new(&mut bare)];
+    let effort = Effort {
+        each: devices,
+        ..Effort::new(thorough(), 5, 1)
+    };
+    let samples = interleave(effort, &mut subjects)?;
+    let yardstick = ("2 handshakes over TCP", 1);
+    let line = samples.line("device of a storm over TCP, wall", 0, yardstick, Some(1.25));
+    ratio::print(&[line]);
+    Ok(())
+}
+
+/// Wall time of a storm of `devices`, none of which may fail.
+fn storm(devices: u32) -> anyhow::Result<Duration> {
+    let plan = Plan {
+        devices,
+        arrival: Arrival::AtOnce,
+        limits: Limits {
+            registrations_per_minute: None,
+            tier: None,
+        },
+        patience: Patience::Patient,
+        give_up: Duration::from_secs(600),
+        seed: 1,
+        over: Over::Sockets,
+    };
+    let outcome = linarite::storm::run(&plan, false)?;
+    let failed = outcome.registrations.failed + outcome.connects.failed;
+    anyhow::ensure!(outcome.all_served() && failed == 0, "a device failed");
+    let wire = outcome.wire.context("a storm without its cost")?;
+    Ok(Duration::from_millis(wire.wall_ms))
+}
+
+/// Wall time of so many mutual handshakes over TCP, both ends.
+#[expect(clippy::disallowed_methods, reason = "a bench measures the wall clock")]
+fn bare(handshakes: u32) -> anyhow::Result<Duration> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (acceptor, connector) = ends()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let _ = stream.set_nodelay(true);
+                    let _ = acceptor.accept(stream).await;
+                });
+            }
+        });
+        let began = Instant::now();
+        let mut clients = JoinSet::new();
+        for number in 0..AT_ONCE {
+            let connector = connector.clone();
+            let share = handshakes / AT_ONCE + u32::from(number < handshakes % AT_ONCE);
+            clients.spawn(async move {
+                for _ in 0..share {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    connector
+                        .connect(ServerName::try_from(DPS)?, stream)
+                        .await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(client) = clients.join_next().await {
+            client??;
+        }
+        Ok(began.elapsed())
+    })
+}
+
+/// A server that verifies its clients' chains, and a client that shows one.
+fn ends() -> anyhow::Result<(TlsAcceptor, TlsConnector)> {
+    let clock = Clock::system();
+    let pki = stage::authorities()?;
+    let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let identity = ServerIdentity::generate(&names, &clock)?;
+    let permissive = tls::server_config(&identity, &clock, false)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(pki.certificate_der(ROOT)?.clone())?;
+    let provider = Arc::clone(permissive.crypto_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()?;
+    let time = Arc::clone(&permissive.time_provider);
+    let mut config = ServerConfig::builder_with_details(provider, time)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::clone(&permissive.cert_resolver));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    let ca = identity.chain.last().context("the server has no CA")?;
+    let shown = stage::credential(&pki, ISSUER, "dev-1", 1)?;
+    let connector = Client::new(ca, &clock)?.connector(Some(&shown))?;
+    Ok((TlsAcceptor::from(Arc::new(config)), connector))
+}

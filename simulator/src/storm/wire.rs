@@ -1,0 +1,271 @@
+//! Storms in which every byte goes through mutual TLS: through memory in virtual time, or through
+//! sockets of the loopback interface in real time.
+//!
+//! The devices are driven by the fleet of every run, so the state machines, the limits, the counts
+//! and the forecast are those of a storm without TLS; only what lies between is real.
+
+mod cost;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use linarite_env::{Clock, Env, UnixMillis};
+use tokio::sync::Notify;
+
+use super::forecast::Forecast;
+use super::outcome::Outcome;
+use super::progress::Progress;
+use super::stage::Stage;
+use super::tally::Tally;
+use super::{EPOCH, Plan};
+use crate::fleet::Fleet;
+use crate::lab::LabMode;
+use crate::observation::{DeviceIndex, Observation, Observer};
+use crate::plan::{DevicePlan, Window};
+use cost::Cost;
+
+pub use cost::WireFigures;
+
+/// Handshakes the fleet makes at a time, as in every run.
+const HANDSHAKES_AT_ONCE: usize = 64;
+
+/// Devices for which the ports of one loopback address do for certain: each takes two, one of
+/// which rests for a minute after it was closed, and Linux has 28,000.
+const DEVICES_BY_ADDRESS: u32 = 10_000;
+
+/// Descriptors besides the devices': what the process itself has open, and connections that are
+/// being closed while the next are opened.
+const DESCRIPTORS_SPARE: u64 = 256;
+
+/// Later than any storm ends.
+const FOR_EVER: Duration = Duration::from_secs(400 * 86_400);
+
+/// What lies between the devices and their services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing: packets are handed over, and time is virtual.
+    Nothing,
+    /// Mutual TLS through memory, in virtual time.
+    Pipes,
+    /// Mutual TLS through sockets of the loopback interface, in real time.
+    Sockets,
+}
+
+impl Over {
+    /// What it is called on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::Pipes => "tls",
+            Self::Sockets => "tcp",
+        }
+    }
+
+    /// How so many devices reach the emulator.
+    pub(super) fn mode(self, devices: u32) -> LabMode {
+        match self {
+            Self::Nothing | Self::Pipes => LabMode::InMemory,
+            Self::Sockets if devices <= DEVICES_BY_ADDRESS => LabMode::Loopback,
+            Self::Sockets => {
+                let addresses = devices.div_ceil(DEVICES_BY_ADDRESS);
+                let addresses = u8::try_from(addresses).unwrap_or(u8::MAX);
+                LabMode::LoopbackFrom { addresses }
+            }
+        }
+    }
+}
+
+impl FromStr for Over {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Nothing, Self::Pipes, Self::Sockets];
+        let named = all.into_iter().find(|over| over.name() == text);
+        named.ok_or_else(|| format!("`{text}` is no wire; known are none, tls and tcp"))
+    }
+}
+
+/// Descriptors that `devices` take, both ends of a connection being in this process.
+const fn descriptors(devices: u32) -> u64 {
+    2 * devices as u64 + DESCRIPTORS_SPARE
+}
+
+/// Checks that `devices` have descriptors enough where the process may have `allowed`.
+fn check_descriptors(devices: u32, allowed: u64) -> anyhow::Result<()> {
+    let (wanted, most) = (
+        descriptors(devices),
+        allowed.saturating_sub(DESCRIPTORS_SPARE) / 2,
+    );
+    ensure!(
+        wanted <= allowed,
+        "{devices} devices over sockets take {wanted} file descriptors, and this process may open \
+         {allowed}; raise the limit (ulimit -Hn {wanted}), take at most --devices {most}, or use \
+         --over tls, which needs none",
+    );
+    Ok(())
+}
+
+/// Tries `plan` with TLS; see [`super::run`].
+pub(super) fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+    let mut builder = match plan.over {
+        Over::Nothing | Over::Pipes => {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.start_paused(true);
+            builder
+        }
+        Over::Sockets => {
+            let allowed = rlimit::increase_nofile_limit(u64::MAX);
+            let allowed = allowed.context("cannot raise the limit of file descriptors")?;
+            check_descriptors(plan.devices, allowed)?;
+            tokio::runtime::Builder::new_multi_thread()
+        }
+    };
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    runtime.block_on(Box::pin(try_out(plan, shown)))
+}
+
+async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+    let wall = Clock::system();
+    let began = wall.now_ms();
+    let env = Env::new(Clock::tokio(EPOCH), plan.seed);
+    let stage = Stage::set_up(plan, env.clone()).await?;
+    let by_device = plan.arrivals(&env);
+    let mut arrivals = by_device.clone();
+    arrivals.sort_unstable();
+    let forecast = Forecast::new(&arrivals, &plan.limits);
+    let plans = device_plans(plan, &by_device);
+    // Made before the first device arrives: a device has its certificate from the factory.
+    let credentials = plans.iter().map(|it| stage.credential(&it.registration_id));
+    let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
+
+    let progress = Progress::new(wall.clone(), plan.devices, forecast.bound_ms, shown);
+    let cost = Cost::now();
+    let watch = Arc::new(Watch::new(env.clock.now_ms(), by_device, progress));
+    let fleet = Fleet::start(
+        plans,
+        stage.lab.services.clone(),
+        Arc::clone(&stage.lab.connector),
+        env,
+        Arc::clone(&watch) as _,
+        HANDSHAKES_AT_ONCE,
+    )?;
+    for (index, credential) in (0..).zip(credentials) {
+        fleet.store(DeviceIndex(index), credential).await?;
+    }
+    // A storm that is given up says so in its outcome.
+    let _ = tokio::time::timeout(plan.give_up, watch.done.notified()).await;
+    let cost = Cost::now().since(&cost);
+    let (tally, connected) = watch.close();
+    fleet.stop().await;
+    stage.lab.stop().await;
+    let wall_ms = wall.now_ms().since(began);
+    let mut outcome = Outcome::new(plan, &arrivals, &forecast, &tally, wall_ms);
+    outcome.wire = Some(WireFigures::new(plan, connected, cost));
+    Ok(outcome)
+}
+
+/// What the fleet is made of: each device is switched on when it arrives, and stays on.
+fn device_plans(plan: &Plan, arrivals: &[u64]) -> Vec<DevicePlan> {
+    let firmware = Arc::new(plan.firmware());
+    let awake: Arc<[Window]> = Arc::from([Window {
+        from: Duration::ZERO,
+        until: FOR_EVER,
+    }]);
+    let device = |(index, arrival): (u32, &u64)| DevicePlan {
+        index: DeviceIndex(index),
+        registration_id: format!("dev-{:07}", u64::from(index) + 1).into(),
+        firmware: Arc::clone(&firmware),
+        windows: Arc::clone(&awake),
+        lag: Duration::from_millis(*arrival),
+        telemetry_every: Duration::ZERO,
+        faults: None,
+    };
+    (0..).zip(arrivals).map(device).collect()
+}
+
+/// Counts what the fleet observes, and says when all are served.
+struct Watch {
+    origin: UnixMillis,
+    seen: Mutex<Seen>,
+    done: Notify,
+}
+
+struct Seen {
+    tally: Tally,
+    progress: Progress,
+    /// Devices that are connected now.
+    connected: u32,
+}
+
+impl Watch {
+    fn new(origin: UnixMillis, arrivals: Vec<u64>, progress: Progress) -> Self {
+        let seen = Seen {
+            tally: Tally::new(arrivals),
+            progress,
+            connected: 0,
+        };
+        Self {
+            origin,
+            seen: Mutex::new(seen),
+            done: Notify::new(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_start(&self, at: UnixMillis) -> u64 {
+        u64::try_from(at.since(self.origin)).unwrap_or(0)
+    }
+
+    /// The counts, and how many devices are connected; nothing is counted after.
+    fn close(&self) -> (Tally, u32) {
+        let mut seen = self.seen();
+        let tally = std::mem::replace(&mut seen.tally, Tally::new(Vec::new()));
+        (tally, seen.connected)
+    }
+}
+
+impl Observer for Watch {
+    fn observe(&self, device: DeviceIndex, at: UnixMillis, observation: Observation) {
+        let (at_ms, index) = (self.since_start(at), device.0 as usize);
+        let mut seen = self.seen();
+        if index >= seen.tally.served.len() {
+            // The counts were taken; the fleet is being stopped.
+            return;
+        }
+        match observation {
+            Observation::SessionOpened { .. } => seen.connected += 1,
+            Observation::SessionClosed { .. } => {
+                seen.connected = seen.connected.saturating_sub(1);
+            }
+            _ => {}
+        }
+        let served = seen.tally.note(index, at_ms, &observation);
+        let count = seen.tally.served_count();
+        seen.progress.tick(at_ms, count);
+        if served && seen.tally.all_served() {
+            self.done.notify_one();
+        }
+    }
+
+    fn poll_put_off(&self, at: UnixMillis) {
+        let at_ms = self.since_start(at);
+        self.seen().tally.poll_put_off(at_ms);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
