@@ -210,7 +210,11 @@ impl World {
                 half,
             } => {
                 for device in meant(half) {
-                    self.entries[device as usize] = Some(Entry { slots, disabled });
+                    // No entry takes a certificate that is too old, unless it holds it (R-A20).
+                    let holds = self.entries[device as usize].is_some_and(|entry| entry.slots[0]);
+                    if holds || !slots[0] || self.is_valid(1) {
+                        self.entries[device as usize] = Some(Entry { slots, disabled });
+                    }
                 }
             }
             Step::DeleteEntries { half } => {
