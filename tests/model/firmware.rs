@@ -301,14 +301,16 @@ impl Device {
             _ => (self.session.is_none() && self.trusts_current).then_some(self.current),
         };
         if let Some(leaf) = shown {
-            let before = (self.aim, self.trusts_current);
+            // Whoever loses its power while it connects is about the same thing as before.
+            let state = |device: &Self| (device.aim, device.trusts_current, device.power_failed);
+            let before = state(self);
             match world.hub {
                 Presence::There if world.hub_takes(self.index, leaf) => self.connected(leaf, world),
                 Presence::There => self.refused_by_hub(leaf),
                 Presence::BackSoon => {}
                 Presence::Away => self.doubts_its_hub(leaf),
             }
-            if self.session.is_some() || before != (self.aim, self.trusts_current) {
+            if self.session.is_some() || before != state(self) {
                 return true;
             }
         }
