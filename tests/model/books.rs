@@ -11,6 +11,8 @@ pub(super) struct Books {
     served: bool,
     /// Whether it was so after the last trouble.
     back: bool,
+    /// The minute at which a trouble had ended for it, whatever else that minute held.
+    over_at: Option<u32>,
     /// It was awake and without a session for too long.
     pub(super) waited: bool,
     /// It was awake and not back for too long after the last trouble.
@@ -25,6 +27,7 @@ impl Books {
             lacking_since: None,
             served: false,
             back: false,
+            over_at: None,
             waited: false,
             late: false,
         }
@@ -50,6 +53,8 @@ impl Books {
             let lacking = self.lacking_since.filter(|_| !self.back);
             self.late |= lacking.is_some_and(|since| now - since.max(calm) > WITHIN);
             self.back |= newest;
+        } else if self.over_at == Some(now) && self.is_last(now) {
+            self.back |= newest;
         }
         self.served = newest;
         let lacking = awake && !newest;
@@ -57,6 +62,17 @@ impl Books {
             .lacking_since
             .filter(|_| lacking)
             .or(lacking.then_some(now));
+    }
+
+    /// A trouble is over for it within the minute `now`: what it does from here on, it does after.
+    pub(super) fn is_over(&mut self, now: u32) {
+        self.over_at = Some(now);
+    }
+
+    /// Whether no trouble ends after the one that ends about the minute `now`: they end at
+    /// different hours.
+    fn is_last(&self, now: u32) -> bool {
+        self.trouble.is_some_and(|(_, calm)| calm < now + 60)
     }
 
     /// The parts of a wait for which nothing that goes wrong on purpose can be blamed.

@@ -41,6 +41,9 @@ pub(super) struct Device {
     /// Whether the new leaf survives a loss of power.
     saved: bool,
     power_failed: bool,
+    /// When a trouble ended for it of which the seed decides whether it ended before or after
+    /// what the device then did.
+    back_about: Option<Hour>,
     /// Nothing reaches it.
     cut_off: bool,
     /// It has failed to reach its hub and not been there since, some times but not ten.
@@ -66,6 +69,7 @@ impl Device {
             new_from: procedure.new_from(),
             saved: false,
             power_failed: false,
+            back_about: None,
             cut_off: false,
             failing: false,
         }
@@ -181,6 +185,10 @@ impl Device {
 
     /// The same is over.
     pub(super) fn recovers(&mut self, kind: Kind, world: &World) {
+        match kind {
+            Kind::Power | Kind::Cuts => self.back_about = Some(world.now),
+            _ => self.books.is_over(world.now * 60),
+        }
         match kind {
             Kind::Power => self.wake(world),
             Kind::Cuts => self.session = None,
@@ -324,9 +332,12 @@ impl Device {
         self.session = Some(leaf);
         self.trusts_current = true;
         self.failing = false;
+        // Also a session that ends at once was one.
+        self.keep_books(world.now);
         match self.aim {
             Aim::TakeOver { .. } => {
                 if self.power_fails("after-connecting", world) {
+                    self.undecided |= self.back_about == Some(world.now);
                     return;
                 }
                 self.aim = Aim::Stay;
