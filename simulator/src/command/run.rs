@@ -75,6 +75,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/leaf-roll-key-dropped-early",
     "mistakes/power-loss-key-in-memory",
     "mistakes/clock-skew-leaf-not-backdated",
+    "mistakes/mixed-transports-bare-leaf",
     "mistakes/root-deleted-early",
     "mistakes/answers-after-the-roll",
     "mistakes/chain-without-intermediate",
