@@ -8,7 +8,10 @@ pub mod schema;
 pub mod storm;
 pub mod up;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use crate::progress;
 
 /// How the command ends, in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +38,41 @@ impl From<Exit> for ExitCode {
 }
 
 /// Says on standard error why the command fails, and gives how it ends.
-#[expect(clippy::print_stderr, reason = "the command's complaint")]
 #[must_use]
 pub fn fails(exit: Exit, message: &str) -> Exit {
-    eprintln!("linarite: {message}");
+    tell(&format!("linarite: {message}"));
     exit
+}
+
+/// Prints `answer` and gives `exit`, how the command ends; [`Exit::Machine`] where there is no
+/// place for what it prints.
+fn answers(exit: Exit, answer: &str) -> Exit {
+    match print(answer) {
+        Ok(()) => exit,
+        Err(error) => fails(Exit::Machine, &format!("cannot print: {error}")),
+    }
+}
+
+/// Prints `text`, the command's answer or a part of it, above the live lines of runs under way.
+///
+/// A reader that is gone, such as `head`, has seen enough: that is no error, and what the command
+/// does besides goes on, for its reports and the way it ends may still count.
+fn print(text: &str) -> io::Result<()> {
+    let mut printed = Ok(());
+    progress::above(|| printed = write(&mut io::stdout().lock(), text));
+    printed
+}
+
+fn write(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Says `line` on standard error. Where nobody can hear it, the command goes on all the same.
+fn tell(line: &str) {
+    progress::above(|| {
+        let _ = writeln!(io::stderr(), "{line}");
+    });
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use super::trouble::{BUDGET, Kind, SITES, Trouble, WITHIN};
 use super::world::{Change, Root, Step};
 
 /// Hours after the start of the run.
@@ -44,6 +45,12 @@ pub(super) enum NewIssuer {
 /// How devices behave, in the words of the scenario file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
+    /// Minutes by which the device's clock is ahead.
+    pub(super) skew: i32,
+    /// When a new key is safe from a loss of power.
+    pub(super) persists: &'static str,
+    /// At which step of its roll power fails, once.
+    pub(super) power_loss: Option<&'static str>,
     pub(super) on_delivery: bool,
     pub(super) roll: &'static str,
     pub(super) registers_if_refused: bool,
@@ -54,17 +61,50 @@ pub(super) struct Habits {
 #[derive(Clone, Debug)]
 pub(super) struct Procedure {
     pub(super) individual: bool,
-    pub(super) habits: Habits,
+    /// Of one firmware, or of two.
+    pub(super) habits: Vec<Habits>,
+    /// Whether the new leaf is valid from an hour before it is first delivered, not from long ago.
+    pub(super) fresh: bool,
+    pub(super) troubles: Vec<Trouble>,
     pub(super) new_issuer: NewIssuer,
     /// Last hour of the old leaves.
     pub(super) old_until: Hour,
     pub(super) steps: Vec<Option<Step>>,
 }
 
+fn pick(choice: bool, yes: &'static str, no: &'static str) -> &'static str {
+    if choice { yes } else { no }
+}
+
+impl Habits {
+    fn to_toml(self, number: usize) -> String {
+        let mut text = format!(
+            "[[fleet.firmware]]\nname = \"{number}\"\nshare = 1\ntrigger = \"{}\"\n\
+             roll = \"{}\"\non_unauthorized = \"{}\"\non_boot = \"{}\"\nkeeps = \"{}\"\n\
+             clock_skew = \"{}m\"\n",
+            pick(self.on_delivery, "delivery", "method"),
+            self.roll,
+            pick(self.registers_if_refused, "register", "retry"),
+            pick(self.registers_at_boot, "register", "connect"),
+            pick(self.keeps_chain, "chain", "leaf-only"),
+            self.skew,
+        );
+        if self.roll != "switch" {
+            let _ = writeln!(text, "persists = \"{}\"", self.persists);
+        }
+        if let Some(step) = self.power_loss {
+            let _ = writeln!(text, "power_loss = \"{step}\"");
+        }
+        text
+    }
+}
+
 impl Procedure {
     /// Everything that happens, in order; steps come first where two things coincide.
     pub(super) fn moments(&self) -> Vec<Hour> {
         let mut moments = [&WAKES[..], &SLEEPS, &STEPS, &[ROLL, END]].concat();
+        moments.extend(self.troubles.iter().map(|trouble| trouble.site));
+        moments.extend(self.troubles.iter().map(Trouble::ends_at));
         moments.extend((self.old_until < END).then_some(self.old_until));
         moments.sort_unstable();
         moments.dedup();
@@ -76,38 +116,39 @@ impl Procedure {
         self.steps[number]
     }
 
-    pub(super) fn expires(&self, hour: Hour) -> bool {
-        self.old_until == hour
+    /// From when on the new leaf is valid, in minutes.
+    pub(super) fn new_from(&self) -> u32 {
+        let delivers = |step: &Option<Step>| *step == Some(Step::Deliver);
+        let first = self.steps.iter().position(delivers).map(|at| STEPS[at]);
+        match (self.fresh, first) {
+            (true, Some(hour)) => (hour - 1) * 60,
+            _ => 0,
+        }
+    }
+
+    /// From when until when something may go wrong, in minutes.
+    pub(super) fn trouble(&self) -> Option<(u32, u32)> {
+        let windows = || self.troubles.iter().map(Trouble::minutes);
+        let from = windows().map(|(from, _)| from).min()?;
+        Some((from, windows().map(|(_, until)| until).max()?))
     }
 
     /// The scenario file of this procedure.
     pub(super) fn to_toml(&self) -> String {
-        let Habits {
-            on_delivery,
-            roll,
-            registers_if_refused,
-            registers_at_boot,
-            keeps_chain,
-        } = self.habits;
         let enrollment = match self.individual {
             true => "individual = true",
             false => "group = \"fleet\"",
         };
-        let pick =
-            |choice: bool, yes: &'static str, no: &'static str| if choice { yes } else { no };
         let mut text = format!(
             "name = \"drawn\"\nclaim = \"None.\"\nduration = \"{END}h\"\nroll_starts = \"{ROLL}h\"\n\
-             budget = {{ gap = \"70m\" }}\n\
+             budget = {{ gap = \"{BUDGET}m\" }}\n\
              [fleet]\ndevices = 4\nenrollment = {{ {enrollment} }}\ntelemetry = \"30m\"\n\
              spread = \"2m\"\nawake = [{{ from = \"1h\", for = \"1h\" }}, \
-             {{ from = \"1440h\", for = \"12h\" }}, {{ from = \"1920h\", for = \"6h\" }}]\n\
-             [[fleet.firmware]]\nname = \"drawn\"\nshare = 1\ntrigger = \"{}\"\nroll = \"{roll}\"\n\
-             on_unauthorized = \"{}\"\non_boot = \"{}\"\nkeeps = \"{}\"\n",
-            pick(on_delivery, "delivery", "method"),
-            pick(registers_if_refused, "register", "retry"),
-            pick(registers_at_boot, "register", "connect"),
-            pick(keeps_chain, "chain", "leaf-only"),
+             {{ from = \"1440h\", for = \"12h\" }}, {{ from = \"1920h\", for = \"6h\" }}]\n",
         );
+        for (number, habits) in self.habits.iter().enumerate() {
+            text += &habits.to_toml(number);
+        }
         let above = pick(self.new_issuer == NewIssuer::Root, "root-b", "root-a");
         let issuer = pick(self.new_issuer == NewIssuer::Same, "issuer-a", "issuer-b");
         let authorities = [
@@ -127,11 +168,12 @@ impl Procedure {
         }
         let _ = write!(
             text,
-            "[[leaf]]\ngeneration = 1\nissuer = \"issuer-a\"\nvalid = [\"0d\", \"{}h\"]\n\
-             [[leaf]]\ngeneration = 2\nissuer = \"{issuer}\"\nvalid = [\"0d\", \"2000d\"]\n\
+            "[[leaf]]\ngeneration = 1\nissuer = \"issuer-a\"\nvalid = [\"-1d\", \"{}h\"]\n\
+             [[leaf]]\ngeneration = 2\nissuer = \"{issuer}\"\nvalid = [\"{}m\", \"2000d\"]\n\
              [[step]]\nat = \"0d\"\ndo = \"add-ca-certificate\"\ncertificate = \"root-a\"\n\
              [[step]]\nat = \"0d\"\n{}\n",
             self.old_until,
+            self.new_from(),
             match self.individual {
                 true => "do = \"put-individuals\"\nprimary = 1",
                 false => "do = \"put-group\"\ngroup = \"fleet\"\nprimary = \"issuer-a\"",
@@ -141,6 +183,12 @@ impl Procedure {
             if let Some(step) = step {
                 let _ = writeln!(text, "[[step]]\nat = \"{at}h\"\n{}", step.to_toml());
             }
+        }
+        for trouble in &self.troubles {
+            text += &trouble.to_toml();
+        }
+        if !self.troubles.is_empty() {
+            let _ = writeln!(text, "[recovery]\nwithin = \"{WITHIN}m\"");
         }
         text
     }
@@ -209,21 +257,78 @@ fn habits() -> impl Strategy<Value = Habits> {
         "switch",
     ]);
     let likely = || prop::bool::weighted(0.8);
-    (prop::bool::ANY, roll, likely(), likely(), likely()).prop_map(
-        |(on_delivery, roll, registers_if_refused, connects_at_boot, keeps_chain)| Habits {
+    let skew = prop::sample::select(vec![0, 0, 0, -90, 40 * 24 * 60]);
+    let persists = prop::sample::select(vec![
+        "when-delivered",
+        "when-delivered",
+        "when-assigned",
+        "when-connected",
+    ]);
+    let power_loss = prop::sample::select(vec![
+        None,
+        None,
+        None,
+        Some("before-registering"),
+        Some("after-registering"),
+        Some("after-connecting"),
+    ]);
+    let order = (prop::bool::ANY, roll, likely(), likely(), likely());
+    (order, skew, persists, power_loss).prop_map(|(order, skew, persists, power_loss)| {
+        let (on_delivery, roll, registers_if_refused, connects_at_boot, keeps_chain) = order;
+        Habits {
+            skew,
+            persists,
+            power_loss: power_loss.filter(|_| roll != "switch"),
             on_delivery,
             roll,
             registers_if_refused,
             registers_at_boot: !connects_at_boot,
             keeps_chain,
-        },
-    )
+        }
+    })
+}
+
+/// Nothing that goes wrong, or one or two things at different hours.
+fn troubles() -> impl Strategy<Value = Vec<Trouble>> {
+    let kind = prop_oneof![
+        2 => Just(Kind::Power),
+        2 => Just(Kind::Cuts),
+        2 => Just(Kind::Silence),
+        1 => Just(Kind::Late),
+        3 => (prop::sample::select(vec![429, 500, 503]), prop::bool::weighted(0.7)).prop_map(
+            |(status, all)| Kind::Dps { status, all, until: 0 }
+        ),
+        2 => Just(Kind::Restart),
+        2 => Just(Kind::LongRestart),
+    ];
+    let one = (kind, 0..SITES.len(), 0..3_usize, prop::bool::ANY);
+    prop::collection::vec(one, 0..=2).prop_map(|drawn| {
+        let mut troubles: Vec<Trouble> = Vec::new();
+        for (kind, place, further, half) in drawn {
+            let until = SITES[(place + further).min(SITES.len() - 1)];
+            let trouble = Trouble {
+                kind: match kind {
+                    Kind::Dps { status, all, .. } => Kind::Dps { status, all, until },
+                    kind => kind,
+                },
+                site: SITES[place],
+                half,
+            };
+            let apart =
+                |other: &Trouble| trouble.ends_at() < other.site || other.ends_at() < trouble.site;
+            if trouble.is_clear() && troubles.iter().all(apart) {
+                troubles.push(trouble);
+            }
+        }
+        troubles
+    })
 }
 
 pub(super) fn procedures() -> impl Strategy<Value = Procedure> {
     let outline = (
         prop::bool::weighted(0.4),
-        habits(),
+        prop::collection::vec(habits(), 1..=2),
+        (prop::bool::ANY, troubles()),
         prop::sample::select(vec![
             NewIssuer::Same,
             NewIssuer::Intermediate,
@@ -233,23 +338,27 @@ pub(super) fn procedures() -> impl Strategy<Value = Procedure> {
         // In a scenario somebody has to deliver the new leaf; here not too late to be used.
         0..4_usize,
     );
-    outline.prop_flat_map(|(individual, habits, new_issuer, old_until, delivery)| {
-        prop::collection::vec(step(individual), STEPS.len()).prop_map(move |mut steps| {
-            steps[delivery] = Some(Step::Deliver);
-            for (at, step) in STEPS.iter().zip(&mut steps) {
-                let awake = (WAKES[0]..SLEEPS[0]).contains(at) || *at > WAKES[1];
-                if *step == Some(Step::Roll) && !awake {
-                    *step = None;
+    outline.prop_flat_map(
+        |(individual, habits, more, new_issuer, old_until, delivery)| {
+            prop::collection::vec(step(individual), STEPS.len()).prop_map(move |mut steps| {
+                steps[delivery] = Some(Step::Deliver);
+                for (at, step) in STEPS.iter().zip(&mut steps) {
+                    let awake = (WAKES[0]..SLEEPS[0]).contains(at) || *at > WAKES[1];
+                    if *step == Some(Step::Roll) && !awake {
+                        *step = None;
+                    }
                 }
-            }
-            Procedure {
-                individual,
-                habits,
-                new_issuer,
-                old_until,
-                steps,
-            }
-            .possible()
-        })
-    })
+                Procedure {
+                    individual,
+                    habits: habits.clone(),
+                    fresh: more.0,
+                    troubles: more.1.clone(),
+                    new_issuer,
+                    old_until,
+                    steps,
+                }
+                .possible()
+            })
+        },
+    )
 }

@@ -77,10 +77,25 @@ pub(super) enum Word {
     /// The entry is disabled; the credential is as good as any (R-A27).
     Disabled,
     Unauthorized,
+    /// It has troubles of its own.
+    Nothing,
+}
+
+/// Whether the hub is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    There,
+    /// Back before anybody doubts it.
+    BackSoon,
+    /// Away until devices ask DPS where they belong (R-C11).
+    Away,
 }
 
 pub(super) struct World {
     pub(super) now: Hour,
+    pub(super) hub: Presence,
+    /// Whether DPS leaves every request without its answer.
+    pub(super) dps_away: bool,
     new_issuer: NewIssuer,
     old_until: Hour,
     verified: [bool; 2],
@@ -103,6 +118,8 @@ impl World {
         };
         Self {
             now: 0,
+            hub: Presence::There,
+            dps_away: false,
             new_issuer: procedure.new_issuer,
             old_until: procedure.old_until,
             verified: [true, false],
@@ -114,6 +131,11 @@ impl World {
 
     pub(super) fn is_valid(&self, leaf: Leaf) -> bool {
         leaf == 2 || self.now < self.old_until
+    }
+
+    /// Whether the old leaf has expired by a clock that shows this minute.
+    pub(super) fn has_expired_by(&self, minute: i64) -> bool {
+        minute >= i64::from(self.old_until) * 60
     }
 
     /// R-G7: the exact leaf, of an enabled identity, within its validity.
@@ -154,6 +176,9 @@ impl World {
     /// A registration. The hub's identity holds the leaf that was shown, and no other, from then
     /// on (R-B18, R-B19, R-B21); one that was deleted is made anew.
     pub(super) fn register(&mut self, device: u32, leaf: Leaf, with_issuers: bool) -> Word {
+        if self.dps_away {
+            return Word::Nothing;
+        }
         let word = self.word(device, leaf, with_issuers);
         if word == Word::Assigned {
             let identity = &mut self.identities[device as usize];
@@ -185,7 +210,11 @@ impl World {
                 half,
             } => {
                 for device in meant(half) {
-                    self.entries[device as usize] = Some(Entry { slots, disabled });
+                    // No entry takes a certificate that is too old, unless it holds it (R-A20).
+                    let holds = self.entries[device as usize].is_some_and(|entry| entry.slots[0]);
+                    if holds || !slots[0] || self.is_valid(1) {
+                        self.entries[device as usize] = Some(Entry { slots, disabled });
+                    }
                 }
             }
             Step::DeleteEntries { half } => {
@@ -198,8 +227,12 @@ impl World {
                     self.change(device, change, &mut devices[device as usize]);
                 }
             }
-            Step::Deliver => devices.iter_mut().for_each(Device::deliver),
-            Step::Roll => devices.iter_mut().for_each(Device::called),
+            Step::Deliver => devices
+                .iter_mut()
+                .for_each(|device| device.deliver(self.now)),
+            Step::Roll => devices
+                .iter_mut()
+                .for_each(|device| device.called(self.now)),
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use minijinja::{Environment, State, Value, context};
 
-use super::{Exit, fails};
+use super::{Exit, answers, fails};
 use crate::scenario::DEVICES_MAX;
 
 const TEMPLATE: &str = include_str!("new/scenario.toml.jinja");
@@ -111,7 +111,6 @@ pub struct Procedure {
 
 /// Writes the file that `args` ask for, and asks at a terminal what they leave open.
 #[must_use]
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub fn new(args: &NewArgs) -> Exit {
     let procedure = match procedure(args) {
         Ok(procedure) => procedure,
@@ -125,8 +124,8 @@ pub fn new(args: &NewArgs) -> Exit {
     match write(&file, &procedure, args.certificates.as_deref()) {
         Ok(()) => {
             let file = file.display();
-            println!("wrote {file}\n\n  linarite run --check {file}\n  linarite run {file}");
-            Exit::AsExpected
+            let next = format!("  linarite run --check {file}\n  linarite run {file}\n");
+            answers(Exit::AsExpected, &format!("wrote {file}\n\n{next}"))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fails(
             Exit::Usage,

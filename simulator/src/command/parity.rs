@@ -1,10 +1,8 @@
 //! `linarite parity`: tells which rules of Azure are followed, and which operations there are.
 
-use std::io::{self, Write as _};
-
 use clap::Args;
 
-use super::{Exit, fails};
+use super::{Exit, answers, fails};
 use crate::parity::{Area, Parity, Rule, RuleId, State};
 
 /// Arguments of `linarite parity`.
@@ -33,15 +31,9 @@ pub fn parity(args: &ParityArgs) -> Exit {
         Ok(parity) => parity,
         Err(error) => return fails(Exit::Machine, &error.to_string()),
     };
-    let text = match shown(args, parity) {
-        Ok(text) => text,
-        Err(message) => return fails(Exit::Usage, &message),
-    };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Exit::AsExpected,
-        // Whoever reads it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::AsExpected,
-        Err(error) => fails(Exit::Machine, &format!("cannot print: {error}")),
+    match shown(args, parity) {
+        Ok(text) => answers(Exit::AsExpected, &text),
+        Err(message) => fails(Exit::Usage, &message),
     }
 }
 

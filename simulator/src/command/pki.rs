@@ -88,7 +88,11 @@ enum Action {
 /// # Errors
 /// When a file cannot be read or written, is not what it should be, or would be overwritten.
 pub fn execute(args: Args) -> anyhow::Result<()> {
-    run(args, Clock::system().now().0, &mut std::io::stdout().lock())
+    let mut told = Vec::new();
+    let done = run(args, Clock::system().now().0, &mut told);
+    // Also what came before a failure.
+    super::print(&String::from_utf8_lossy(&told)).context("cannot print")?;
+    done
 }
 
 /// Does what `args` say, `now` being Unix seconds, and tells `out` about it.

@@ -18,9 +18,9 @@ use clap::{Args, ValueEnum};
 use linarite_env::{Clock, Env, UnixMillis};
 use serde::Serialize;
 
-use super::{Exit, fails};
+use super::{Exit, answers, fails, print, tell};
 use crate::lab::{Lab, LabMode};
-use crate::progress::{self, Progress};
+use crate::progress::Progress;
 use crate::readings;
 use crate::report::{Report, junit};
 use crate::run::{self, Options, Stage, run_scenario};
@@ -75,6 +75,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/leaf-roll-key-dropped-early",
     "mistakes/power-loss-key-in-memory",
     "mistakes/clock-skew-leaf-not-backdated",
+    "mistakes/mixed-transports-bare-leaf",
     "mistakes/root-deleted-early",
     "mistakes/answers-after-the-roll",
     "mistakes/chain-without-intermediate",
@@ -246,14 +247,13 @@ impl Ended {
         Ok(())
     }
 
-    #[expect(clippy::print_stdout, reason = "the command's answer")]
     fn show(&self, args: &RunArgs) -> anyhow::Result<()> {
         for (json, words) in &self.said {
             let line = match args.json {
                 true => serde_json::to_string(json)?,
                 false => words.clone(),
             };
-            progress::above(|| println!("{line}"));
+            print(&(line + "\n")).context("cannot print")?;
         }
         Ok(())
     }
@@ -446,12 +446,6 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
     }))
 }
 
-/// Tells on standard error how things go between runs.
-#[expect(clippy::print_stderr, reason = "progress")]
-fn tell(line: &str) {
-    progress::above(|| eprintln!("{line}"));
-}
-
 /// One scenario's reports go into `directory`, those of several each into a folder below it.
 fn save(directory: &Path, reports: &[Report]) -> io::Result<()> {
     if let [report] = reports {
@@ -463,20 +457,18 @@ fn save(directory: &Path, reports: &[Report]) -> io::Result<()> {
     fs::write(directory.join("junit.xml"), junit(reports)?)
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 fn conclude(args: &RunArgs, reports: &[Report]) -> Exit {
     let met = reports.iter().filter(|report| report.met()).count();
-    if !args.json && reports.len() > 1 {
-        for report in reports {
-            println!("{}", report.headline());
-        }
-        println!("{met} of {} scenarios ended as expected", reports.len());
+    let exit = match met == reports.len() {
+        true => Exit::AsExpected,
+        false => Exit::Unexpected,
+    };
+    if args.json || reports.len() < 2 {
+        return exit;
     }
-    if met == reports.len() {
-        Exit::AsExpected
-    } else {
-        Exit::Unexpected
-    }
+    let headlines = reports.iter().map(|report| report.headline() + "\n");
+    let all = format!("{met} of {} scenarios ended as expected\n", reports.len());
+    answers(exit, &headlines.chain([all]).collect::<String>())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, fails};
+use super::{Exit, answers, fails};
 use crate::scenario;
 
 /// Written by hand, and held to real reports by a test.
@@ -27,13 +27,9 @@ pub enum Subject {
 
 /// Prints the schema that `args` name.
 #[must_use]
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 pub fn schema(args: &SchemaArgs) -> Exit {
     match text(args.what) {
-        Ok(text) => {
-            print!("{text}");
-            Exit::AsExpected
-        }
+        Ok(text) => answers(Exit::AsExpected, &text),
         Err(error) => fails(Exit::Machine, &error.to_string()),
     }
 }

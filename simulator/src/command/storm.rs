@@ -1,7 +1,7 @@
 //! `linarite storm`: how long a fleet takes that comes back all at once.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use linarite_core::hub::tier::{Edition, Tier};
 
-use super::{Exit, fails};
+use super::{Exit, answers, fails};
 use crate::scenario::duration::{DAY_MS, Span};
 use crate::storm::arrival::Arrival;
 use crate::storm::outcome::Outcome;
@@ -105,16 +105,13 @@ pub fn storm(args: &StormArgs) -> Exit {
         true => serde_json::to_string(&outcome).map(|json| format!("{json}\n")),
         false => Ok(outcome.text()),
     };
-    let printed = said
-        .map_err(io::Error::other)
-        .and_then(|said| io::stdout().lock().write_all(said.as_bytes()));
-    match printed {
-        // Whoever reads it has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            fails(Exit::Machine, &format!("cannot print: {error}"))
-        }
-        _ if outcome.all_served() => Exit::AsExpected,
-        _ => Exit::Unexpected,
+    let exit = match outcome.all_served() {
+        true => Exit::AsExpected,
+        false => Exit::Unexpected,
+    };
+    match said {
+        Ok(said) => answers(exit, &said),
+        Err(error) => fails(Exit::Machine, &format!("cannot print: {error}")),
     }
 }
 

@@ -11,7 +11,7 @@ use linarite_emulator::{Addresses, Config, Emulator, MirrorAddress, StartError};
 use linarite_env::{Clock, Env};
 use serde_json::{Value, json};
 
-use super::{Exit, fails};
+use super::{Exit, fails, print, tell};
 use crate::readings::Readings;
 
 /// How long open connections get to end.
@@ -117,14 +117,18 @@ async fn serve(args: &UpArgs, config: Config, settings: &Readings) -> anyhow::Re
         .map(|path| TargetFile::write(path, &line))
         .transpose()?;
     if let Some(notice) = mirror_notice(addresses.mirror) {
-        say(&notice);
+        tell(&notice);
     }
-    say_ready(args.json, &line, addresses);
+    let ready = match args.json {
+        true => format!("{line}\n"),
+        false => ready_text(&line, addresses),
+    };
+    print(&ready).context("cannot print")?;
     interrupted().await?;
     emulator.stop(GRACE).await;
     let dropped = emulator.mirror_dropped();
     if dropped > 0 {
-        say(&format!(
+        tell(&format!(
             "The telemetry mirror left {dropped} messages out; they or their subscribers were slow."
         ));
     }
@@ -261,44 +265,40 @@ fn mirror_notice(mirror: MirrorAddress) -> Option<String> {
     ))
 }
 
-#[expect(clippy::print_stderr, reason = "standard output is for the answer")]
-fn say(notice: &str) {
-    eprintln!("{notice}");
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn say_ready(as_json: bool, line: &Value, addresses: Addresses) {
-    if as_json {
-        println!("{line}");
-        return;
-    }
+/// The ready line in words.
+fn ready_text(line: &Value, addresses: Addresses) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    println!("Linarite serves a test double of Azure DPS and IoT Hub. Not for production.\n");
-    println!("  MQTT    {}", text(&line["mqtt"]));
-    println!(
-        "  HTTPS   {}{}",
-        text(&line["https"]),
-        https_notice(addresses.https)
-    );
-    println!("  admin   {}", text(&line["admin"]));
+    let mut lines = vec![
+        "Linarite serves a test double of Azure DPS and IoT Hub. Not for production.\n".to_owned(),
+        format!("  MQTT    {}", text(&line["mqtt"])),
+        format!(
+            "  HTTPS   {}{}",
+            text(&line["https"]),
+            https_notice(addresses.https)
+        ),
+        format!("  admin   {}", text(&line["admin"])),
+    ];
     if let MirrorAddress::At(mirror) = addresses.mirror {
-        println!("  mirror  {mirror}   (telemetry for any MQTT client: topic telemetry/#)");
+        lines.push(format!(
+            "  mirror  {mirror}   (telemetry for any MQTT client: topic telemetry/#)"
+        ));
     }
-    println!(
-        "  CA      {}   (clients must trust it)",
-        text(&line["ca_pem"])
-    );
-    println!(
-        "\n  DPS     {}, id scope {}",
-        text(&line["dps"]["host"]),
-        text(&line["dps"]["id_scope"])
-    );
-    println!("          {}", text(&line["dps"]["connection_string"]));
+    let (ca, dps) = (text(&line["ca_pem"]), &line["dps"]);
+    lines.extend([
+        format!("  CA      {ca}   (clients must trust it)"),
+        format!(
+            "\n  DPS     {}, id scope {}",
+            text(&dps["host"]),
+            text(&dps["id_scope"])
+        ),
+        format!("          {}", text(&dps["connection_string"])),
+    ]);
     for hub in line["hubs"].as_array().into_iter().flatten() {
-        println!("  hub     {}", text(&hub["host"]));
-        println!("          {}", text(&hub["connection_string"]));
+        lines.push(format!("  hub     {}", text(&hub["host"])));
+        lines.push(format!("          {}", text(&hub["connection_string"])));
     }
-    println!("\nReady. Ctrl-C ends it; nothing is kept.");
+    lines.push("\nReady. Ctrl-C ends it; nothing is kept.\n".to_owned());
+    lines.join("\n")
 }
 
 fn https_notice(address: SocketAddr) -> &'static str {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{RunArgs, named, sources};
-use crate::command::{Exit, fails};
+use crate::command::{Exit, answers, fails};
 use crate::scenario::duration::DAY_MS;
 use crate::scenario::{Scenario, ScenarioError};
 
@@ -81,27 +81,28 @@ fn mistaken(error: ScenarioError) -> Finding {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 fn show(args: &RunArgs, findings: &[Finding]) -> Exit {
-    for finding in findings {
-        if args.json {
-            match serde_json::to_string(finding) {
-                Ok(line) => println!("{line}"),
-                Err(error) => return fails(Exit::Machine, &error.to_string()),
-            }
-        } else {
-            println!("{}", finding.line_of_text);
-        }
-    }
     let whole = findings.iter().filter(|finding| finding.ok).count();
+    let exit = match whole == findings.len() {
+        true => Exit::AsExpected,
+        false => Exit::Usage,
+    };
+    let line = |finding: &Finding| match args.json {
+        true => serde_json::to_string(finding),
+        false => Ok(finding.line_of_text.clone()),
+    };
+    let lines: Result<Vec<String>, _> = findings.iter().map(line).collect();
+    let mut lines = match lines {
+        Ok(lines) => lines,
+        Err(error) => return fails(Exit::Machine, &error.to_string()),
+    };
     if !args.json && findings.len() > 1 {
-        println!("{whole} of {} scenarios are in order", findings.len());
+        lines.push(format!(
+            "{whole} of {} scenarios are in order",
+            findings.len()
+        ));
     }
-    if whole == findings.len() {
-        Exit::AsExpected
-    } else {
-        Exit::Usage
-    }
+    answers(exit, &(lines.join("\n") + "\n"))
 }
 
 #[cfg(test)]
