@@ -3,8 +3,8 @@
 //! Reading order: what operators get (`api`, `hub_management`, `registry`, `query`, `jobs`), what a
 //! well-behaved device gets (`allocation`, `webhook`, `admission`, `reprovision`, `modules`, `events`,
 //! `c2d`, `desk`, `device_http`, `faults`, `rollover`, `sessions`, `throttle`, `websocket`,
-//! `replay`), what a badly behaved one gets (`hostile`, `mutated`, `resumption`), what those who watch
-//! see (`admin`, `mirror`), certificates of strangers (`openssl`, `own_pki`), the fleet (`scenarios`,
+//! `replay`), what a badly behaved one gets (`hostile`, `mutated`, `resumption`, `silent`), what those
+//! who watch see (`admin`, `mirror`), certificates of strangers (`openssl`, `own_pki`), the fleet (`scenarios`,
 //! `procedures`, `schema`), the end (`shutdown`), what is emulated (`parity`), and the rules of the
 //! repository (`tidy`).
 //!
@@ -60,6 +60,7 @@ mod hostile;
 mod hostile_mqtt;
 mod mutated;
 mod resumption;
+mod silent;
 mod throttle;
 mod tls;
 
