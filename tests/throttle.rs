@@ -95,6 +95,30 @@ async fn a_throttled_registration_over_mqtt_says_so_in_the_topic() {
     assert_eq!(answer.json()["errorCode"], 429_001);
 }
 
+/// R-H1: where refusals count, who goes on asking puts off everybody, for one window at most.
+#[tokio::test(start_paused = true)]
+async fn refusals_that_count_use_the_limit_up() {
+    let lab = Lab::with(|config| {
+        config.dps.throttles.registrations = per_minute(1);
+        config.settings.refused_requests_count = true;
+    });
+    lab.open_fleet().await;
+    let credentials = ["dev-1", "dev-2"].map(|name| lab.leaf(name, 1, 30));
+    let ask = async |number: usize| {
+        let request = device_request("PUT", &format!("dev-{number}"), "/register");
+        lab.ask(&request, Some(&credentials[number - 1])).await
+    };
+    assert_eq!(ask(1).await.status, 202);
+    // The one that comes back in a minute is owed after the first refusal, and no more than that.
+    assert_throttled(&ask(2).await, "120");
+    assert_throttled(&ask(2).await, "120");
+    tokio::time::sleep(Duration::from_secs(119)).await;
+    // A second too soon: the next one is gone with that.
+    assert_throttled(&ask(2).await, "61");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(ask(2).await.status, 202);
+}
+
 /// R-H1: who is refused in one moment is told to come back in different ones, where that is
 /// asked for; never sooner than there is something left, and a seed settles when.
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,7 @@ impl Services {
             cancel: cancel.clone(),
         };
         let register = Register::new(&config, around);
+        let refusals = config.settings.refusals();
         let service_operations = config.dps.throttles.service_operations;
         Arc::new(Self {
             dps_policy: Policies::dps(),
@@ -114,7 +115,7 @@ impl Services {
             hubs,
             tasks,
             cancel,
-            service_operations: Meter::new(service_operations),
+            service_operations: Meter::new(service_operations, refusals),
             connections: AtomicU64::new(0),
         })
     }

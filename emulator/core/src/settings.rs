@@ -3,6 +3,7 @@
 //! Every switch names the row of the behaviour document's table of ambiguities it settles.
 
 use crate::limits;
+use crate::throttle::Refusals;
 
 /// What a disabled entry higher up the chain does to an enabled one nearer the leaf (I-1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,17 @@ pub struct Settings {
     pub sas_clock_skew_seconds: u32,
     /// R-H1: up to how many seconds a throttled registration is told to wait longer.
     pub retry_after_jitter_seconds: u32,
+    /// R-H1: whether a request that is turned away for being one too many counts against the limit
+    /// like any other.
+    pub refused_requests_count: bool,
+}
+
+impl Settings {
+    /// R-H1: what a refusal costs.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        Refusals::counted(self.refused_requests_count)
+    }
 }
 
 impl Default for Settings {
@@ -71,6 +83,7 @@ impl Default for Settings {
             forced_close_delay_seconds: 0,
             sas_clock_skew_seconds: limits::SAS_CLOCK_SKEW_SECONDS,
             retry_after_jitter_seconds: 0,
+            refused_requests_count: false,
         }
     }
 }

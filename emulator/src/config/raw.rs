@@ -92,6 +92,7 @@ struct RawSettings {
     forced_close_delay_seconds: Option<Spanned<u32>>,
     sas_clock_skew_seconds: Option<u32>,
     retry_after_jitter_seconds: Option<Spanned<u32>>,
+    refused_requests_count: Option<bool>,
     protect_referenced_ca: Option<bool>,
     danger_tls_resumption: Option<bool>,
 }
@@ -393,6 +394,10 @@ fn read_settings(
         (
             raw.protect_referenced_ca,
             &mut settings.protect_referenced_ca,
+        ),
+        (
+            raw.refused_requests_count,
+            &mut settings.refused_requests_count,
         ),
         (raw.danger_tls_resumption, &mut config.danger_tls_resumption),
     ];

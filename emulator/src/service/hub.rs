@@ -87,7 +87,7 @@ impl Hub {
             devices: Devices::default(),
             certificates: CertificateShelf::default(),
             workshop: Workshop::new(config.tier),
-            meters: Meters::new(&config.limits),
+            meters: Meters::new(&config.limits, settings.refusals()),
             dps_writes_count: config.dps_writes_count,
             connected: Notify::new(),
             down_until: AtomicI64::new(i64::MIN),

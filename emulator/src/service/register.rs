@@ -112,6 +112,7 @@ struct Inner {
 
 impl Register {
     pub(crate) fn new(config: &Config, around: Around) -> Self {
+        let refusals = config.settings.refusals();
         let jitter = config.settings.retry_after_jitter_seconds;
         Self(Arc::new(Inner {
             spread: Spread::new(jitter, &around.env.entropy),
@@ -127,7 +128,7 @@ impl Register {
             id_scope: config.dps.id_scope.clone(),
             latency: config.assignment_latency,
             retry_after_seconds: config.retry_after_seconds,
-            budget: Meter::new(config.dps.throttles.registrations),
+            budget: Meter::new(config.dps.throttles.registrations, refusals),
             poll_limit: config.dps.throttles.polls,
             registrations: Registrations::default(),
             challenges: Challenges::new(TPM_CHALLENGES_MAX),
@@ -305,8 +306,11 @@ impl Register {
             return Ok(());
         };
         let now = self.0.env.clock.now_ms().0;
+        let refusals = self.0.settings.refusals();
         let polls = &self.0.registrations;
-        let taken = polls.change(id, |registration| registration.polls.take(limit, now));
+        let taken = polls.change(id, |registration| {
+            registration.polls.take(limit, refusals, now)
+        });
         taken.map_err(|throttled| ServiceError::throttled("polls of one device", throttled))
     }
 

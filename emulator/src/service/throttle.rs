@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use linarite_core::hub::tier::Metered;
-use linarite_core::throttle::{Bucket, RateLimit, Throttled};
+use linarite_core::throttle::{Bucket, RateLimit, Refusals, Throttled};
 use linarite_env::{Entropy, UnixMillis};
 
 use super::hub::Hub;
@@ -16,13 +16,18 @@ use crate::limits::SHAPING_PATIENCE_MS;
 /// A limit, if there is one, and what is left of it.
 pub(crate) struct Meter {
     limit: Option<RateLimit>,
+    refusals: Refusals,
     bucket: Mutex<Bucket>,
 }
 
 impl Meter {
-    pub(crate) fn new(limit: Option<RateLimit>) -> Self {
+    pub(crate) fn new(limit: Option<RateLimit>, refusals: Refusals) -> Self {
         let bucket = Mutex::default();
-        Self { limit, bucket }
+        Self {
+            limit,
+            refusals,
+            bucket,
+        }
     }
 
     /// Takes one.
@@ -34,7 +39,7 @@ impl Meter {
             return Ok(());
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(limit, now.0)
+        bucket.take(limit, self.refusals, now.0)
     }
 
     fn queue(&self, patience_ms: u32, now: UnixMillis) -> Result<Duration, Throttled> {
@@ -42,7 +47,7 @@ impl Meter {
             return Ok(Duration::ZERO);
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait_ms = bucket.queue(limit, patience_ms, now.0)?;
+        let wait_ms = bucket.queue(limit, self.refusals, patience_ms, now.0)?;
         Ok(Duration::from_millis(u64::from(wait_ms)))
     }
 }
@@ -51,8 +56,8 @@ impl Meter {
 pub(crate) struct Meters([Meter; Metered::ALL.len()]);
 
 impl Meters {
-    pub(crate) fn new(limits: &HubLimits) -> Self {
-        Self(Metered::ALL.map(|metered| Meter::new(limits.of(metered))))
+    pub(crate) fn new(limits: &HubLimits, refusals: Refusals) -> Self {
+        Self(Metered::ALL.map(|metered| Meter::new(limits.of(metered), refusals)))
     }
 
     fn of(&self, metered: Metered) -> &Meter {
