@@ -237,15 +237,6 @@ impl<'a> Attested<'a> {
         self.slot
     }
 
-    /// The device's certificate, unless it showed a token.
-    #[must_use]
-    pub fn leaf(&self) -> Option<&'a Certificate> {
-        match self.evidence {
-            Evidence::Keys { .. } => None,
-            Evidence::Leaf { leaf, .. } => Some(leaf),
-        }
-    }
-
     /// The way from the leaf to a verified CA certificate; none for a token or a self-signed leaf.
     #[must_use]
     pub fn path(&self) -> Option<&VerifiedPath> {

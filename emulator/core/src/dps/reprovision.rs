@@ -109,17 +109,6 @@ pub enum Movement<'a> {
     Stay(&'a PastAssignment),
 }
 
-impl<'a> Movement<'a> {
-    /// The past assignment, if there is one.
-    #[must_use]
-    pub fn past(&self) -> Option<&'a PastAssignment> {
-        match self {
-            Self::First => None,
-            Self::May(past) | Self::Stay(past) => Some(past),
-        }
-    }
-}
-
 /// Whether the hub may change. Moving data means nothing if it may not.
 ///
 /// Source:  behaviour.md R-C1, R-C6.

@@ -293,3 +293,17 @@ fn a_store_forgets_what_is_removed() {
         "root @root"
     );
 }
+
+/// R-D7.
+#[test]
+fn a_store_holds_what_was_put_in_and_not_taken_out() {
+    let (a, b) = (Authority::root("a"), Authority::root("b"));
+    let mut both = store(&[(&a, true), (&b, false)]);
+    assert_eq!((both.len(), both.is_empty()), (2, false));
+    let names: Vec<_> = both.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names.len(), 2);
+    for name in &names {
+        assert!(both.remove(name).is_some());
+    }
+    assert_eq!((both.len(), both.is_empty()), (0, true));
+}

@@ -451,3 +451,30 @@ fn a_certificate_under_a_verified_authority_of_the_hub_is_admitted_by_its_name()
         }
     }
 }
+
+/// R-G7: the reading that lets DPS take expired certificates (I-14) is none of the hub's.
+#[test]
+fn an_expired_authority_admits_nobody_whatever_dps_takes() {
+    let root = Authority::root("root");
+    let known = store(&[(&root, true)]);
+    let identity = Identity {
+        id: IdentityId::parse("Dev").unwrap(),
+        ..identity(AuthenticationMechanism::CertificateAuthority)
+    };
+    let chain = chain(&root.issue("Dev"), &[]);
+    let hub = HubFacts {
+        host: &HubHostName::parse("hub.local").unwrap(),
+        ca_store: &known,
+        settings: &Settings {
+            check_validity: false,
+            ..Settings::default()
+        },
+    };
+    let admitted = |now| {
+        let presented = PresentedCredential::Certificate(&chain);
+        let found = Some(Found::device(&identity));
+        said(&admit(&identity.id, found, presented, &hub, now))
+    };
+    assert_eq!(admitted(NOW), "admitted by authority");
+    assert_eq!(admitted(NOW.plus(1 << 40)), "401003 R-G8");
+}
