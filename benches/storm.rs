@@ -63,6 +63,7 @@ fn storm(devices: u32) -> anyhow::Result<Duration> {
         devices,
         arrival: Arrival::AtOnce,
         limits: Limits {
+            refused_requests_count: false,
             registrations_per_minute: None,
             tier: None,
         },

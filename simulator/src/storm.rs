@@ -47,6 +47,8 @@ pub struct Limits {
     pub registrations_per_minute: Option<NonZeroU32>,
     /// The tier of the hub; without one it has no limits (R-H4, R-H5).
     pub tier: Option<Tier>,
+    /// R-H1: whether a request that is turned away counts against its limit like any other.
+    pub refused_requests_count: bool,
 }
 
 impl Limits {
@@ -106,6 +108,9 @@ impl FromStr for Patience {
     }
 }
 
+/// How long nobody may get a step further before a storm is given up, beside the firmware's waits.
+const STALL: Duration = Duration::from_secs(600);
+
 /// What is to be tried.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -150,6 +155,22 @@ impl Plan {
                 ..like
             },
         }
+    }
+
+    /// How long nobody may arrive or get a step further before nothing is to be hoped for any more;
+    /// none where refusals are free, so that somebody always gets in.
+    fn stall(&self) -> Option<Duration> {
+        let firmware = self.firmware();
+        let spread = match firmware.on_throttle {
+            OnThrottle::Spread(spread) | OnThrottle::Insist(spread) => spread,
+            _ => Duration::ZERO,
+        };
+        // What is told is at most what one limit takes to come back twice: the bucket and the debt.
+        let told = self.limits.gates().into_iter();
+        let told = told.map(|(_, limit)| u64::from(limit.window_ms.get()) * 2);
+        let told = Duration::from_millis(told.max().unwrap_or(0));
+        let longest = spread.max(firmware.backoff_max) + told;
+        { self.limits.refused_requests_count }.then(|| STALL + longest * 2)
     }
 
     /// When each device arrives, in milliseconds since the start, by device.

@@ -38,6 +38,9 @@ pub struct StormArgs {
     /// Registrations DPS accepts in a minute; 0 for as many as come
     #[arg(long, value_name = "N", default_value_t = 1000)]
     registrations_per_minute: u32,
+    /// Have requests that are turned away use the limits up, too
+    #[arg(long)]
+    refused_requests_count: bool,
     /// How devices take being throttled: patient or naive
     #[arg(long, value_name = "FIRMWARE", default_value = "patient")]
     firmware: Patience,
@@ -126,6 +129,7 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
         limits: Limits {
             registrations_per_minute: NonZeroU32::new(args.registrations_per_minute),
             tier,
+            refused_requests_count: args.refused_requests_count,
         },
         patience: args.firmware,
         give_up: Duration::from_millis(u64::try_from(args.limit.0).unwrap_or(0)),

@@ -17,7 +17,7 @@ const HUB_HOST: &str = "hub.linarite.test";
 
 impl Lab {
     /// A lab with one hub, where DPS accepts so many `registrations` and the limits of `tier`
-    /// hold; neither is limited without one.
+    /// hold; neither is limited without one. `refused_requests_count` is the setting (R-H1).
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -26,9 +26,11 @@ impl Lab {
         mode: LabMode,
         registrations: Option<RateLimit>,
         tier: Option<Tier>,
+        refused_requests_count: bool,
     ) -> anyhow::Result<Self> {
         let hubs = [HUB_HOST.to_owned()];
         let mut config = Config::local(DPS_HOST, &hubs).context("the lab's host names")?;
+        config.settings.refused_requests_count = refused_requests_count;
         if registrations.is_some() {
             config.dps.throttles = DpsThrottles {
                 registrations,

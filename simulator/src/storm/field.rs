@@ -49,6 +49,8 @@ pub(super) struct Field<'a> {
     firmware: Arc<Firmware>,
     origin: UnixMillis,
     end: UnixMillis,
+    /// How long nobody may get further.
+    stall: Option<Duration>,
     places: Vec<Place>,
     agenda: BinaryHeap<Reverse<(UnixMillis, u32)>>,
     tally: Tally,
@@ -75,6 +77,7 @@ impl<'a> Field<'a> {
             firmware: Arc::new(plan.firmware()),
             origin,
             end: after(origin, plan.give_up),
+            stall: plan.stall(),
             places: arrivals.iter().map(|_| Place::Away).collect(),
             agenda: agenda.collect(),
             tally: Tally::new(arrivals),
@@ -93,6 +96,10 @@ impl<'a> Field<'a> {
             if at > self.end {
                 break;
             }
+            if self.is_stalled(at) {
+                self.tally.stalled = true;
+                break;
+            }
             let clock = &self.stage.env.clock;
             if at > clock.now_ms() {
                 clock.sleep_until(at).await;
@@ -103,6 +110,13 @@ impl<'a> Field<'a> {
                 .tick(self.since_start(now), self.tally.served_count());
         }
         Ok(())
+    }
+
+    /// Whether by `at` all have arrived and nobody has got a step further for so long that nobody
+    /// will.
+    fn is_stalled(&self, at: UnixMillis) -> bool {
+        let last = Duration::from_millis(self.tally.progressed_ms);
+        { self.stall }.is_some_and(|stall| at > after(self.origin, last + stall))
     }
 
     /// What came of it.
@@ -116,8 +130,8 @@ impl<'a> Field<'a> {
 
     /// Looks at a device whose moment `at` has come.
     fn visit(&mut self, index: u32, at: UnixMillis, now: UnixMillis) -> Result<(), PkiError> {
-        let place = &mut self.places[index as usize];
-        let mut body = match std::mem::replace(place, Place::Away) {
+        let place = std::mem::replace(&mut self.places[index as usize], Place::Away);
+        let mut body = match place {
             Place::Away => self.arrive(index, now)?,
             Place::Waiting(mut body) if body.due == Some(at) => {
                 body.device.handle_timeout(now);
@@ -125,7 +139,7 @@ impl<'a> Field<'a> {
             }
             // It was put off since, or needs nothing any more.
             other => {
-                *place = other;
+                self.places[index as usize] = other;
                 return Ok(());
             }
         };

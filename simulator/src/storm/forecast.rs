@@ -102,6 +102,7 @@ mod tests {
         Limits {
             registrations_per_minute: NonZeroU32::new(registrations),
             tier: tier.map(|(edition, units)| Tier::new(edition, units).unwrap()),
+            refused_requests_count: false,
         }
     }
 

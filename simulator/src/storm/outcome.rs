@@ -25,6 +25,8 @@ pub struct Outcome {
     pub units: Option<u32>,
     /// Registrations that DPS accepts in a minute; 0 for as many as come.
     pub registrations_per_minute: u32,
+    /// Whether requests that are turned away count against their limit.
+    pub refused_requests_count: bool,
     /// How the firmware takes being throttled.
     pub firmware: &'static str,
     /// The seed of all chance.
@@ -32,6 +34,8 @@ pub struct Outcome {
     /// When the last device was connected, in milliseconds since the start; none if the storm was
     /// given up before.
     pub finish_ms: Option<u64>,
+    /// Whether it was given up because nobody got a step further any more.
+    pub stalled: bool,
     /// The same by arithmetic, at the least.
     pub forecast: ForecastFigures,
     /// The finish divided by its bound; none without either.
@@ -144,9 +148,11 @@ impl Outcome {
                 .limits
                 .registrations_per_minute
                 .map_or(0, |count| count.get()),
+            refused_requests_count: plan.limits.refused_requests_count,
             firmware: plan.patience.name(),
             seed: plan.seed,
             finish_ms,
+            stalled: tally.stalled,
             forecast: ForecastFigures {
                 bound_ms: forecast.bound_ms,
                 set_by: forecast.set_by,
@@ -193,13 +199,17 @@ impl Plan {
         };
         format!(
             "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
-             --firmware {} --seed {} --limit {}{over}",
+             --firmware {} --seed {} --limit {}{}{over}",
             self.devices,
             self.arrival,
             registrations.map_or(0, |count| count.get()),
             self.patience.name(),
             self.seed,
             Span(i64::try_from(self.give_up.as_millis()).unwrap_or(i64::MAX)),
+            match self.limits.refused_requests_count {
+                true => " --refused-requests-count",
+                false => "",
+            },
         )
     }
 }

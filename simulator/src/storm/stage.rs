@@ -36,12 +36,13 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set_up(plan: &Plan, env: Env) -> anyhow::Result<Self> {
-        let registrations = plan.limits.registrations();
+        let limits = &plan.limits;
         let lab = Lab::under_limits(
             env.clone(),
             plan.over.mode(plan.devices),
-            registrations,
-            plan.limits.tier,
+            limits.registrations(),
+            limits.tier,
+            limits.refused_requests_count,
         )
         .await?;
         let mut pki = Pki::new();

@@ -31,6 +31,10 @@ pub(super) struct Tally {
     pub(super) put_off: Vec<u32>,
     /// When the last thing happened, in milliseconds since the start.
     pub(super) last_ms: u64,
+    /// When somebody last got a step further, or the last one is to arrive, in milliseconds since the start.
+    pub(super) progressed_ms: u64,
+    /// Whether it was given up because nobody got further any more.
+    pub(super) stalled: bool,
     served_count: u32,
 }
 
@@ -40,6 +44,7 @@ const UNAVAILABLE: u8 = 3;
 impl Tally {
     pub(super) fn new(arrivals: Vec<u64>) -> Self {
         let devices = arrivals.len();
+        let last_arrival = arrivals.iter().max().copied().unwrap_or(0);
         Self {
             arrivals,
             registered: vec![None; devices],
@@ -52,6 +57,8 @@ impl Tally {
             connects_failed: 0,
             put_off: Vec::new(),
             last_ms: 0,
+            progressed_ms: last_arrival,
+            stalled: false,
             served_count: 0,
         }
     }
@@ -71,6 +78,7 @@ impl Tally {
         match observation {
             Observation::RegistrationSucceeded { .. } => {
                 self.accepted += 1;
+                self.progressed_ms = self.progressed_ms.max(at_ms);
                 let first = &mut self.registered[device];
                 *first = first.or(moment);
             }
@@ -85,6 +93,7 @@ impl Tally {
             }
             Observation::ConnectRefused { .. } => self.connects_failed += 1,
             Observation::SessionOpened { .. } if self.served[device].is_none() => {
+                self.progressed_ms = self.progressed_ms.max(at_ms);
                 self.served[device] = moment;
                 self.served_count += 1;
                 return true;

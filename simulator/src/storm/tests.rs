@@ -9,6 +9,7 @@ fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan 
         limits: Limits {
             registrations_per_minute: NonZeroU32::new(registrations),
             tier: tier.map(|(edition, units)| Tier::new(edition, units).unwrap()),
+            refused_requests_count: false,
         },
         patience: Patience::Patient,
         give_up: Duration::from_secs(1_800),
@@ -85,6 +86,31 @@ fn naive_firmware_asks_far_more_often_than_patient_firmware() {
     let times = naive.registrations.throttled / patient.registrations.throttled;
     assert!(times >= 50, "{times}");
     assert_eq!(patient.polls_throttled, 0);
+}
+
+/// R-C12, R-H1: where refusals count, who does not wait keeps itself out, and who waits loses
+/// nothing.
+#[test]
+fn naive_firmware_keeps_itself_out_where_refusals_count() {
+    let mut patient = plan(500, 400, Some((Edition::S1, 1)));
+    patient.limits.refused_requests_count = true;
+    patient.give_up = Duration::from_secs(86_400);
+    let naive = Plan {
+        patience: Patience::Naive,
+        ..patient
+    };
+    let (patient, naive) = (outcome(&patient), outcome(&naive));
+    assert!(patient.all_served() && !patient.stalled);
+    let ratio = patient.ratio.unwrap();
+    assert!((1.0..=1.02).contains(&ratio), "{ratio}");
+    assert!(patient.registrations.throttled > 0);
+    assert!(naive.stalled && naive.served < 500, "{}", naive.served);
+    assert!(
+        naive
+            .text()
+            .contains("given up, as nobody got further any more")
+    );
+    assert!(naive.replay.ends_with(" --refused-requests-count"));
 }
 
 /// R-C12: a fleet that spreads its return from the start is hardly ever put off.

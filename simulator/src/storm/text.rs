@@ -17,9 +17,13 @@ impl Outcome {
                 span(finish),
             ),
             None => format!(
-                "NOT SERVED  {} of {} devices when the storm was given up  {wall}",
+                "NOT SERVED  {} of {} devices when the storm was given up{}  {wall}",
                 thousands(u64::from(self.devices - self.served)),
                 thousands(u64::from(self.devices)),
+                match self.stalled {
+                    true => ", as nobody got further any more",
+                    false => "",
+                },
             ),
         }
     }
@@ -65,7 +69,11 @@ impl Outcome {
             self.arrival, self.firmware, self.seed
         );
         line("arrival", &fleet);
-        line("limits", &format!("{dps}, {hub}"));
+        let refusals = match self.refused_requests_count {
+            true => ", refusals count",
+            false => "",
+        };
+        line("limits", &format!("{dps}, {hub}{refusals}"));
         line("forecast", &self.forecast_line());
         line("registrations", &self.registrations_line());
         line("connections", &self.connects_line());

@@ -11,6 +11,7 @@ fn plan(devices: u32, registrations: u32, over: Over) -> Plan {
         devices,
         arrival: Arrival::AtOnce,
         limits: Limits {
+            refused_requests_count: false,
             registrations_per_minute: NonZeroU32::new(registrations),
             tier: None,
         },
@@ -32,10 +33,12 @@ fn the_curve_with_tls_is_the_curve_without() {
     let tier = Some(Tier::new(Edition::S1, 2).unwrap());
     for limits in [
         Limits {
+            refused_requests_count: false,
             registrations_per_minute: NonZeroU32::new(60),
             tier: None,
         },
         Limits {
+            refused_requests_count: false,
             registrations_per_minute: NonZeroU32::new(100),
             tier,
         },
