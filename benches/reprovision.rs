@@ -19,19 +19,17 @@ use anyhow::Context as _;
 use criterion::Criterion;
 use linarite::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
 use linarite::tls::Client;
-use linarite_emulator::tls::server_identity::ServerIdentity;
-use linarite_emulator::{Config, Door, Emulator, tls};
+use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::{Clock, Env, UnixMillis};
 use rustls::pki_types::ServerName;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
 use tokio::io::DuplexStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use crate::common::bare::Bare;
 use crate::common::client::{Line, register};
 use crate::common::ratio::{self, Effort, Subject, cpu, interleave};
-use crate::common::stage::{self, DPS, HUB, ISSUER, ROOT};
+use crate::common::stage::{self, DPS, HUB, ISSUER};
 
 /// Any moment within the life of the certificates.
 pub(crate) const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
@@ -95,10 +93,10 @@ pub(crate) fn ratios(thorough: bool) -> anyhow::Result<Vec<ratio::Line>> {
     };
     let mut subjects: [Subject<'_>; 5] = [
         Box::new(&mut whole),
-        Box::new(|times| bare(&stage.ordinary, 2, times)),
-        Box::new(|times| bare(&stage.permissive, 2, times)),
+        Box::new(|times| bare(&stage.bare.ordinary, 2, times)),
+        Box::new(|times| bare(&stage.bare.permissive, 2, times)),
         Box::new(&mut hub_only),
-        Box::new(|times| bare(&stage.ordinary, 1, times)),
+        Box::new(|times| bare(&stage.bare.ordinary, 1, times)),
     ];
     let samples = interleave(Effort::new(thorough, 80, 10), &mut subjects)?;
     let figure = "reprovision: DPS and hub, both ends";
@@ -142,10 +140,7 @@ pub(crate) struct Stage {
     services: Services,
     rolling: [TlsConnector; 2],
     settled: TlsConnector,
-    /// Servers with a certificate like the emulator's, and the connector that believes it.
-    ordinary: TlsAcceptor,
-    permissive: TlsAcceptor,
-    bare: TlsConnector,
+    bare: Bare,
 }
 
 impl Stage {
@@ -166,31 +161,13 @@ impl Stage {
         let [first, second] = rolling;
         let settled = stage::credential(&pki, ISSUER, SETTLED, 1)?;
 
-        let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let identity = ServerIdentity::generate(&names, &clock)?;
-        let permissive = tls::server_config(&identity, &clock, false)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(pki.certificate_der(ROOT)?.clone())?;
-        let provider = Arc::clone(permissive.crypto_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()?;
-        let time = Arc::clone(&permissive.time_provider);
-        let mut ordinary = ServerConfig::builder_with_details(provider, time)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::clone(&permissive.cert_resolver));
-        ordinary.session_storage = Arc::new(NoServerSessionStorage {});
-        ordinary.send_tls13_tickets = 0;
-        let ca = identity.chain.last().context("the server has no CA")?;
+        let bare = Bare::new(&pki, &settled, &clock)?;
         let stage = Self {
             connector,
             services,
             rolling: [first?, second?],
             settled: client.connector(Some(&settled))?,
-            ordinary: TlsAcceptor::from(Arc::new(ordinary)),
-            permissive: TlsAcceptor::from(Arc::new(permissive)),
-            bare: Client::new(ca, &clock)?.connector(Some(&settled))?,
+            bare,
         };
         stage
             .reprovision(0)
@@ -234,13 +211,13 @@ impl Stage {
 
     /// Both ends of a bare connection.
     pub(crate) async fn pair(&self) -> anyhow::Result<Pair> {
-        self.shake_hands(&self.permissive).await
+        self.shake_hands(&self.bare.permissive).await
     }
 
     async fn shake_hands(&self, acceptor: &TlsAcceptor) -> anyhow::Result<Pair> {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let name = ServerName::try_from(DPS)?;
-        let (near, far) = tokio::join!(self.bare.connect(name, near), acceptor.accept(far));
+        let (near, far) = tokio::join!(self.bare.client.connect(name, near), acceptor.accept(far));
         Ok((near?, far?))
     }
 }

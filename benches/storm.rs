@@ -11,27 +11,20 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use linarite::storm::arrival::Arrival;
 use linarite::storm::{Limits, Over, Patience, Plan};
-use linarite::tls::Client;
-use linarite_emulator::tls;
-use linarite_emulator::tls::server_identity::ServerIdentity;
 use linarite_env::Clock;
-use rustls::RootCertStore;
-use rustls::ServerConfig;
 use rustls::pki_types::ServerName;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use common::bare::Bare;
 use common::ratio::{self, Effort, Subject, filter, interleave, thorough};
-use common::stage::{self, DPS, HUB, ISSUER, ROOT};
+use common::stage::{self, DPS, ISSUER};
 
 /// Handshakes at a time, as in a storm.
 const AT_ONCE: u32 = 64;
@@ -43,9 +36,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let devices = if thorough() { 9_500 } else { 8 };
-    let mut storm = |_: u32| storm(devices);
-    let mut bare = |_: u32| bare(2 * devices);
-    let mut subjects: [Subject<'_>; 2] = [Box::new(&mut storm), Box::new(&mut bare)];
+    let mut subjects: [Subject<'_>; 2] = [Box::new(storm), Box::new(|devices| bare(2 * devices))];
     let effort = Effort {
         each: devices,
         ..Effort::new(thorough(), 5, 1)
@@ -84,7 +75,10 @@ fn storm(devices: u32) -> anyhow::Result<Duration> {
 fn bare(handshakes: u32) -> anyhow::Result<Duration> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (acceptor, connector) = ends()?;
+        let pki = stage::authorities()?;
+        let shown = stage::credential(&pki, ISSUER, "dev-1", 1)?;
+        let ends = Bare::new(&pki, &shown, &Clock::system())?;
+        let (acceptor, connector) = (ends.ordinary, ends.client);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move {
@@ -117,30 +111,4 @@ fn bare(handshakes: u32) -> anyhow::Result<Duration> {
         }
         Ok(began.elapsed())
     })
-}
-
-/// A server that verifies its clients' chains, and a client that shows one.
-fn ends() -> anyhow::Result<(TlsAcceptor, TlsConnector)> {
-    let clock = Clock::system();
-    let pki = stage::authorities()?;
-    let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let identity = ServerIdentity::generate(&names, &clock)?;
-    let permissive = tls::server_config(&identity, &clock, false)?;
-    let mut roots = RootCertStore::empty();
-    roots.add(pki.certificate_der(ROOT)?.clone())?;
-    let provider = Arc::clone(permissive.crypto_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()?;
-    let time = Arc::clone(&permissive.time_provider);
-    let mut config = ServerConfig::builder_with_details(provider, time)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::clone(&permissive.cert_resolver));
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    let ca = identity.chain.last().context("the server has no CA")?;
-    let shown = stage::credential(&pki, ISSUER, "dev-1", 1)?;
-    let connector = Client::new(ca, &clock)?.connector(Some(&shown))?;
-    Ok((TlsAcceptor::from(Arc::new(config)), connector))
 }

@@ -6,6 +6,7 @@
     reason = "compiled into several binaries, none of which uses all of it"
 )]
 
+pub(crate) mod bare;
 pub(crate) mod client;
 pub(crate) mod process;
 pub(crate) mod ratio;

@@ -32,6 +32,7 @@ use forecast::Forecast;
 use outcome::Outcome;
 use progress::Progress;
 use stage::Stage;
+use tally::Tally;
 pub use wire::{Over, WireFigures};
 
 /// 2026-01-01T00:00:00Z: when virtual time begins.
@@ -157,9 +158,12 @@ impl Plan {
         }
     }
 
-    /// How long nobody may arrive or get a step further before nothing is to be hoped for any more;
-    /// none where refusals are free, so that somebody always gets in.
-    fn stall(&self) -> Option<Duration> {
+    /// How long nobody may get a step further before nothing is to be hoped for any more; none
+    /// where refusals are free, so that somebody always gets in.
+    fn patience_with_all(&self) -> Option<Duration> {
+        if !self.limits.refused_requests_count {
+            return None;
+        }
         let firmware = self.firmware();
         let spread = match firmware.on_throttle {
             OnThrottle::Spread(spread) | OnThrottle::Insist(spread) => spread,
@@ -170,7 +174,7 @@ impl Plan {
         let told = told.map(|(_, limit)| u64::from(limit.window_ms.get()) * 2);
         let told = Duration::from_millis(told.max().unwrap_or(0));
         let longest = spread.max(firmware.backoff_max) + told;
-        { self.limits.refused_requests_count }.then(|| STALL + longest * 2)
+        Some(STALL + longest * 2)
     }
 
     /// When each device arrives, in milliseconds since the start, by device.
@@ -196,26 +200,59 @@ pub fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
 
 /// The same without TLS; without `foresight` each poll is made, even one whose answer is known.
 fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome> {
-    let wall = Clock::system();
-    let began = wall.now_ms();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build();
     let runtime = runtime.context("cannot start the runtime")?;
     runtime.block_on(Box::pin(async {
-        let env = Env::new(Clock::tokio(EPOCH), plan.seed);
-        let stage = Stage::set_up(plan, env.clone()).await?;
-        let by_device = plan.arrivals(&env);
-        let mut arrivals = by_device.clone();
-        arrivals.sort_unstable();
-        let forecast = Forecast::new(&arrivals, &plan.limits);
-        let progress = Progress::new(wall.clone(), plan.devices, forecast.bound_ms, shown);
-        let mut field = Field::new(&stage, plan, by_device, progress);
+        let opening = Opening::of(plan).await?;
+        let (arrivals, progress) = (opening.by_device.clone(), opening.progress(plan, shown));
+        let mut field = Field::new(&opening.stage, plan, arrivals, progress);
         field.foresight = foresight;
         field.run().await?;
         let tally = field.close();
-        let wall_ms = wall.now_ms().since(began);
-        Ok(Outcome::new(plan, &arrivals, &forecast, &tally, wall_ms))
+        Ok(opening.outcome(plan, &tally))
     }))
+}
+
+/// What every storm begins with, and is measured by in the end.
+struct Opening {
+    wall: Clock,
+    began: UnixMillis,
+    stage: Stage,
+    /// When each device arrives, in milliseconds since the start: by device, and in order.
+    by_device: Vec<u64>,
+    arrivals: Vec<u64>,
+    forecast: Forecast,
+}
+
+impl Opening {
+    async fn of(plan: &Plan) -> anyhow::Result<Self> {
+        let wall = Clock::system();
+        let began = wall.now_ms();
+        let env = Env::new(Clock::tokio(EPOCH), plan.seed);
+        let by_device = plan.arrivals(&env);
+        let stage = Stage::set_up(plan, env).await?;
+        let mut arrivals = by_device.clone();
+        arrivals.sort_unstable();
+        Ok(Self {
+            wall,
+            began,
+            stage,
+            by_device,
+            forecast: Forecast::new(&arrivals, &plan.limits),
+            arrivals,
+        })
+    }
+
+    fn progress(&self, plan: &Plan, shown: bool) -> Progress {
+        let bound_ms = self.forecast.bound_ms;
+        Progress::new(self.wall.clone(), plan.devices, bound_ms, shown)
+    }
+
+    fn outcome(&self, plan: &Plan, tally: &Tally) -> Outcome {
+        let wall_ms = self.wall.now_ms().since(self.began);
+        Outcome::new(plan, &self.arrivals, &self.forecast, tally, wall_ms)
+    }
 }
 
 #[cfg(test)]

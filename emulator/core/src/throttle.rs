@@ -4,6 +4,7 @@
 //! once as the limit says, and each comes back on its own after its share of the window.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// So many times within so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,12 @@ impl RateLimit {
             count,
             window_ms: const { NonZeroU32::new(10_000).unwrap() },
         }
+    }
+
+    /// Whether who comes once `every` so often is never one too many (R-H2).
+    #[must_use]
+    pub fn allows_one_every(self, every: Duration) -> bool {
+        every.as_millis() * u128::from(self.count.get()) >= u128::from(self.window_ms.get())
     }
 }
 
@@ -237,6 +244,20 @@ mod tests {
         // A refusal has taken nobody's turn.
         assert_eq!(bucket.queue(limit, FREE, 300, now + 100), Ok(300));
         assert_eq!(bucket.queue(limit, FREE, 300, now + 10_000), Ok(0));
+    }
+
+    /// R-H2: the pace at which tokens come back is never too fast, and any faster one is.
+    #[test]
+    fn who_comes_as_often_as_tokens_do_is_never_refused() {
+        let limit = limit(10, 1_000);
+        for (every_ms, allowed) in [(99, false), (100, true), (101, true)] {
+            let every = Duration::from_millis(every_ms);
+            assert_eq!(limit.allows_one_every(every), allowed, "{every:?}");
+            let mut bucket = Bucket::default();
+            let mut moments = (0..2_000).map(|turn| turn * i64::try_from(every_ms).unwrap());
+            let all = moments.all(|now| bucket.take(limit, FREE, now).is_ok());
+            assert_eq!(all, allowed, "{every:?}");
+        }
     }
 
     /// R-H1: whoever goes on asking waits for it, and no longer than for one window.

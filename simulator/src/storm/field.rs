@@ -49,8 +49,6 @@ pub(super) struct Field<'a> {
     firmware: Arc<Firmware>,
     origin: UnixMillis,
     end: UnixMillis,
-    /// How long nobody may get further.
-    stall: Option<Duration>,
     places: Vec<Place>,
     agenda: BinaryHeap<Reverse<(UnixMillis, u32)>>,
     tally: Tally,
@@ -77,10 +75,9 @@ impl<'a> Field<'a> {
             firmware: Arc::new(plan.firmware()),
             origin,
             end: after(origin, plan.give_up),
-            stall: plan.stall(),
             places: arrivals.iter().map(|_| Place::Away).collect(),
             agenda: agenda.collect(),
-            tally: Tally::new(arrivals),
+            tally: Tally::new(arrivals, plan.patience_with_all()),
             progress,
             buffer: BytesMut::new(),
             foresight: true,
@@ -93,11 +90,9 @@ impl<'a> Field<'a> {
             let Some(Reverse((at, index))) = self.agenda.pop() else {
                 break;
             };
-            if at > self.end {
-                break;
-            }
-            if self.is_stalled(at) {
-                self.tally.stalled = true;
+            let stalls_at = self.tally.stalls_at_ms();
+            let stalls_at = stalls_at.map(|ms| after(self.origin, Duration::from_millis(ms)));
+            if at > self.end || stalls_at.is_some_and(|stalls_at| at > stalls_at) {
                 break;
             }
             let clock = &self.stage.env.clock;
@@ -110,13 +105,6 @@ impl<'a> Field<'a> {
                 .tick(self.since_start(now), self.tally.served_count());
         }
         Ok(())
-    }
-
-    /// Whether by `at` all have arrived and nobody has got a step further for so long that nobody
-    /// will.
-    fn is_stalled(&self, at: UnixMillis) -> bool {
-        let last = Duration::from_millis(self.tally.progressed_ms);
-        { self.stall }.is_some_and(|stall| at > after(self.origin, last + stall))
     }
 
     /// What came of it.
@@ -275,7 +263,7 @@ fn slot(link: Link) -> usize {
     }
 }
 
-fn after(moment: UnixMillis, span: Duration) -> UnixMillis {
+pub(super) fn after(moment: UnixMillis, span: Duration) -> UnixMillis {
     let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     UnixMillis(moment.0.saturating_add(ms))
 }

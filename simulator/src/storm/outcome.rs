@@ -137,6 +137,8 @@ impl Outcome {
         let finished = tally.all_served();
         let last = tally.served.iter().flatten().max().copied();
         let finish_ms = last.map(u64::from).filter(|_| finished);
+        let give_up_ms = u64::try_from(plan.give_up.as_millis()).unwrap_or(u64::MAX);
+        let stalls_at = tally.stalls_at_ms();
         let tier = plan.limits.tier;
         Self {
             devices: plan.devices,
@@ -152,7 +154,7 @@ impl Outcome {
             firmware: plan.patience.name(),
             seed: plan.seed,
             finish_ms,
-            stalled: tally.stalled,
+            stalled: !finished && stalls_at.is_some_and(|at| at < give_up_ms),
             forecast: ForecastFigures {
                 bound_ms: forecast.bound_ms,
                 set_by: forecast.set_by,

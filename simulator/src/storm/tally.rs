@@ -1,5 +1,7 @@
 //! What happened to the devices of a storm, counted.
 
+use std::time::Duration;
+
 use crate::observation::Observation;
 use crate::wire::dps::is_transient;
 
@@ -31,10 +33,11 @@ pub(super) struct Tally {
     pub(super) put_off: Vec<u32>,
     /// When the last thing happened, in milliseconds since the start.
     pub(super) last_ms: u64,
-    /// When somebody last got a step further, or the last one is to arrive, in milliseconds since the start.
-    pub(super) progressed_ms: u64,
-    /// Whether it was given up because nobody got further any more.
-    pub(super) stalled: bool,
+    /// When somebody last got a step further, or the last one is to arrive, in milliseconds since
+    /// the start.
+    progressed_ms: u64,
+    /// For how long nobody may get further, in milliseconds; none for as long as one likes.
+    patience_ms: Option<u64>,
     served_count: u32,
 }
 
@@ -42,7 +45,9 @@ pub(super) struct Tally {
 const UNAVAILABLE: u8 = 3;
 
 impl Tally {
-    pub(super) fn new(arrivals: Vec<u64>) -> Self {
+    /// Nothing yet. A storm in which nobody gets a step further for `patience` after all have
+    /// arrived is stalled.
+    pub(super) fn new(arrivals: Vec<u64>, patience: Option<Duration>) -> Self {
         let devices = arrivals.len();
         let last_arrival = arrivals.iter().max().copied().unwrap_or(0);
         Self {
@@ -58,7 +63,7 @@ impl Tally {
             put_off: Vec::new(),
             last_ms: 0,
             progressed_ms: last_arrival,
-            stalled: false,
+            patience_ms: patience.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
             served_count: 0,
         }
     }
@@ -69,6 +74,12 @@ impl Tally {
 
     pub(super) fn all_served(&self) -> bool {
         self.served_count as usize == self.served.len()
+    }
+
+    /// When there is nothing to be hoped for any more unless somebody gets further before, in
+    /// milliseconds since the start.
+    pub(super) fn stalls_at_ms(&self) -> Option<u64> {
+        Some(self.progressed_ms.saturating_add(self.patience_ms?))
     }
 
     /// Takes note of what `device` observed; gives whether it is served by it.

@@ -12,15 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use linarite_env::{Clock, Env, UnixMillis};
+use linarite_env::{Clock, UnixMillis};
 use tokio::sync::Notify;
 
-use super::forecast::Forecast;
+use super::field::after;
 use super::outcome::Outcome;
 use super::progress::Progress;
-use super::stage::Stage;
 use super::tally::Tally;
-use super::{EPOCH, Plan};
+use super::{Opening, Plan};
 use crate::fleet::Fleet;
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
@@ -130,42 +129,36 @@ pub(super) fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
 }
 
 async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
-    let wall = Clock::system();
-    let began = wall.now_ms();
-    let env = Env::new(Clock::tokio(EPOCH), plan.seed);
-    let stage = Stage::set_up(plan, env.clone()).await?;
-    let by_device = plan.arrivals(&env);
-    let mut arrivals = by_device.clone();
-    arrivals.sort_unstable();
-    let forecast = Forecast::new(&arrivals, &plan.limits);
-    let plans = device_plans(plan, &by_device);
+    let opening = Opening::of(plan).await?;
+    let stage = &opening.stage;
+    let plans = device_plans(plan, &opening.by_device);
     // Made before the first device arrives: a device has its certificate from the factory.
     let credentials = plans.iter().map(|it| stage.credential(&it.registration_id));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
 
-    let progress = Progress::new(wall.clone(), plan.devices, forecast.bound_ms, shown);
     let cost = Cost::now();
-    let watch = Arc::new(Watch::new(env.clock.now_ms(), by_device, progress));
+    let clock = &stage.env.clock;
+    let tally = Tally::new(opening.by_device.clone(), plan.patience_with_all());
+    let progress = opening.progress(plan, shown);
+    let watch = Arc::new(Watch::new(clock.now_ms(), tally, progress));
     let fleet = Fleet::start(
         plans,
         stage.lab.services.clone(),
         Arc::clone(&stage.lab.connector),
-        env,
+        stage.env.clone(),
         Arc::clone(&watch) as _,
         HANDSHAKES_AT_ONCE,
     )?;
     for (index, credential) in (0..).zip(credentials) {
         fleet.store(DeviceIndex(index), credential).await?;
     }
-    // A storm that is given up says so in its outcome.
-    let _ = tokio::time::timeout(plan.give_up, watch.done.notified()).await;
+    watch.until_over(plan.give_up, clock).await;
     let cost = Cost::now().since(&cost);
     let (tally, connected) = watch.close();
     fleet.stop().await;
-    stage.lab.stop().await;
-    let wall_ms = wall.now_ms().since(began);
-    let mut outcome = Outcome::new(plan, &arrivals, &forecast, &tally, wall_ms);
+    let mut outcome = opening.outcome(plan, &tally);
     outcome.wire = Some(WireFigures::new(plan, connected, cost));
+    opening.stage.lab.stop().await;
     Ok(outcome)
 }
 
@@ -203,9 +196,9 @@ struct Seen {
 }
 
 impl Watch {
-    fn new(origin: UnixMillis, arrivals: Vec<u64>, progress: Progress) -> Self {
+    fn new(origin: UnixMillis, tally: Tally, progress: Progress) -> Self {
         let seen = Seen {
-            tally: Tally::new(arrivals),
+            tally,
             progress,
             connected: 0,
         };
@@ -224,10 +217,32 @@ impl Watch {
         u64::try_from(at.since(self.origin)).unwrap_or(0)
     }
 
+    /// Waits until every device is served, or nothing is to be hoped for any more, or for
+    /// `give_up`; which of them it was can be told from the counts.
+    async fn until_over(&self, give_up: Duration, clock: &Clock) {
+        let end = after(self.origin, give_up);
+        let all_served = self.done.notified();
+        tokio::pin!(all_served);
+        loop {
+            let stalls_at = self.seen().tally.stalls_at_ms();
+            let stalls_at = stalls_at.map(|ms| after(self.origin, Duration::from_millis(ms)));
+            let until = stalls_at.map_or(end, |stalls_at| stalls_at.min(end));
+            // Nobody has got further since the last look.
+            if until <= clock.now_ms() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = &mut all_served => return,
+                () = clock.sleep_until(until) => {}
+            }
+        }
+    }
+
     /// The counts, and how many devices are connected; nothing is counted after.
     fn close(&self) -> (Tally, u32) {
         let mut seen = self.seen();
-        let tally = std::mem::replace(&mut seen.tally, Tally::new(Vec::new()));
+        let tally = std::mem::replace(&mut seen.tally, Tally::new(Vec::new(), None));
         (tally, seen.connected)
     }
 }

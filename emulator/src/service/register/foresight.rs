@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use linarite_core::id::RegistrationId;
-use linarite_core::throttle::RateLimit;
 use linarite_env::UnixMillis;
 
 use super::{Register, parse_id};
@@ -29,11 +28,8 @@ impl Register {
     /// change anything: where some might be put off (R-H2) or meet with trouble.
     pub(crate) fn polls_in_vain(&self, id: &str, every: Duration) -> u32 {
         let inner = &*self.0;
-        let within = |limit: RateLimit| {
-            let asked = every.as_millis() * u128::from(limit.count.get());
-            asked >= u128::from(limit.window_ms.get())
-        };
-        if !inner.poll_limit.is_none_or(within) || inner.faults.any() {
+        let mut limit = inner.poll_limit.iter();
+        if !limit.all(|limit| limit.allows_one_every(every)) || inner.faults.any() {
             return 0;
         }
         let Ok(id) = parse_id(id) else { return 0 };

@@ -100,6 +100,24 @@ fn a_storm_with_tls_that_is_given_up_says_who_was_left() {
     assert!((20..=40).contains(&outcome.served), "{}", outcome.served);
 }
 
+/// R-H1: who locks himself out is given up with TLS as without.
+#[test]
+fn naive_firmware_that_keeps_itself_out_is_given_up_over_either() {
+    let mut without = plan(60, 20, Over::Nothing);
+    without.patience = Patience::Naive;
+    without.limits.refused_requests_count = true;
+    without.give_up = Duration::from_secs(86_400);
+    let with = Plan {
+        over: Over::Pipes,
+        ..without
+    };
+    for plan in [without, with] {
+        let outcome = outcome(&plan);
+        let (served, over) = (outcome.served, plan.over);
+        assert!(outcome.stalled && served < 60, "{served} over {over:?}");
+    }
+}
+
 #[test]
 fn more_devices_than_there_are_descriptors_for_are_refused_with_what_to_do() {
     assert!(check_descriptors(9_872, 20_000).is_ok());

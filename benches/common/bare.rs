@@ -1,0 +1,53 @@
+//! Servers that only shake hands, with a certificate like the emulator's.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use linarite::pki::{Credential, Pki};
+use linarite::tls::Client;
+use linarite_emulator::tls;
+use linarite_emulator::tls::server_identity::ServerIdentity;
+use linarite_env::Clock;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::stage::{DPS, HUB, ROOT};
+
+/// Two servers, and what dials either.
+pub(crate) struct Bare {
+    /// Verifies its clients' chains in the handshake.
+    pub(crate) ordinary: TlsAcceptor,
+    /// The emulator's way: leaves the chain to the rules.
+    pub(crate) permissive: TlsAcceptor,
+    /// Believes both, and shows a chain of its own.
+    pub(crate) client: TlsConnector,
+}
+
+impl Bare {
+    /// Servers that ask for what [`ROOT`] has signed, and a client that shows `shown`.
+    pub(crate) fn new(pki: &Pki, shown: &Credential, clock: &Clock) -> anyhow::Result<Self> {
+        let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let identity = ServerIdentity::generate(&names, clock)?;
+        let permissive = tls::server_config(&identity, clock, false)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.certificate_der(ROOT)?.clone())?;
+        let provider = Arc::clone(permissive.crypto_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()?;
+        let time = Arc::clone(&permissive.time_provider);
+        let mut ordinary = ServerConfig::builder_with_details(provider, time)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::clone(&permissive.cert_resolver));
+        ordinary.session_storage = Arc::new(NoServerSessionStorage {});
+        ordinary.send_tls13_tickets = 0;
+        let ca = identity.chain.last().context("the server has no CA")?;
+        Ok(Self {
+            ordinary: TlsAcceptor::from(Arc::new(ordinary)),
+            permissive: TlsAcceptor::from(Arc::new(permissive)),
+            client: Client::new(ca, clock)?.connector(Some(shown))?,
+        })
+    }
+}
