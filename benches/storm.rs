@@ -14,6 +14,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use linarite::interrupt::Interrupt;
 use linarite::storm::arrival::Arrival;
 use linarite::storm::{Limits, Over, Patience, Plan};
 use linarite_env::Clock;
@@ -63,7 +64,7 @@ fn storm(devices: u32) -> anyhow::Result<Duration> {
         seed: 1,
         over: Over::Sockets,
     };
-    let outcome = linarite::storm::run(&plan, false)?;
+    let outcome = linarite::storm::run(&plan, false, &Interrupt::new())?;
     let failed = outcome.registrations.failed + outcome.connects.failed;
     anyhow::ensure!(outcome.all_served() && failed == 0, "a device failed");
     let wire = outcome.wire.context("a storm without its cost")?;

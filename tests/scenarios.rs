@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use linarite::interrupt::Interrupt;
 use linarite::lab::{Lab, LabMode};
 use linarite::progress::Progress;
 use linarite::report::{Report, Verdict};
@@ -59,6 +60,7 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
             services: lab.services.clone(),
             connector: Arc::clone(&lab.connector),
             env,
+            interrupt: Interrupt::new(),
         };
         let progress = Arc::new(Progress::silent());
         let report = run_scenario(Arc::new(scenario), &options, &stage, progress)

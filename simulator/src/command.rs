@@ -11,6 +11,7 @@ pub mod up;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::progress;
 
 /// How the command ends, in one place.
@@ -24,6 +25,8 @@ pub enum Exit {
     Usage,
     /// The emulator or the machine failed (3).
     Machine,
+    /// The user interrupted it (130); what was measured by then is told.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -33,6 +36,7 @@ impl From<Exit> for ExitCode {
             Exit::Unexpected => 1,
             Exit::Usage => 2,
             Exit::Machine => 3,
+            Exit::Interrupted => INTERRUPTED,
         })
     }
 }
@@ -68,6 +72,11 @@ fn write(out: &mut impl io::Write, text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Hears from now on if the user wants the command to end, and says that it was heard.
+fn interrupt() -> io::Result<Interrupt> {
+    Interrupt::listen(|| tell("linarite: interrupted; here is what was seen so far"))
 }
 
 /// Says `line` on standard error. Where nobody can hear it, the command goes on all the same.

@@ -45,6 +45,8 @@ pub struct Run {
     pub wall_ms: i64,
     /// What the operator did.
     pub steps: Vec<StepOutcome>,
+    /// Whether it ended before its time.
+    pub interrupted: bool,
 }
 
 /// How a run ended.
@@ -55,6 +57,8 @@ pub enum Verdict {
     Pass,
     /// At least one does not.
     Fail,
+    /// It was interrupted, so nobody knows.
+    Interrupted,
 }
 
 impl Verdict {
@@ -64,6 +68,7 @@ impl Verdict {
         match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -187,13 +192,16 @@ pub struct Report {
 impl Report {
     /// The report of one run of `scenario`.
     #[must_use]
-    pub fn new(scenario: &Scenario, run: Run, findings: Findings) -> Self {
+    pub fn new(scenario: &Scenario, run: Run, mut findings: Findings) -> Self {
         let budget = i64::try_from(scenario.gap_budget.as_millis()).unwrap_or(i64::MAX);
         let roll = i64::try_from(run.pace.procedure(scenario.roll_starts).as_millis());
-        let verdict = if findings.passed() {
-            Verdict::Pass
-        } else {
-            Verdict::Fail
+        if run.interrupted {
+            findings.leave_open();
+        }
+        let verdict = match (run.interrupted, findings.passed()) {
+            (true, _) => Verdict::Interrupted,
+            (false, true) => Verdict::Pass,
+            (false, false) => Verdict::Fail,
         };
         Self {
             scenario: scenario.name.clone(),
@@ -255,6 +263,12 @@ impl Report {
         self.expected.met && self.comparison.as_ref().is_none_or(Comparison::met)
     }
 
+    /// Whether the run was interrupted.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.verdict == Verdict::Interrupted
+    }
+
     /// Writes `report.json`, `report.html` and `junit.xml` into `directory`, which is made if
     /// it is not there.
     ///
@@ -308,7 +322,9 @@ fn expected(expectation: &Expectation, verdict: Verdict, checks: &[Check]) -> Ex
         Expectation::Pass => (Verdict::Pass, None, None),
         Expectation::Fail { check, rule } => (Verdict::Fail, check.clone(), rule.clone()),
     };
-    let difference = if verdict != wanted {
+    let difference = if verdict == Verdict::Interrupted {
+        Some("interrupted before its end".to_owned())
+    } else if verdict != wanted {
         Some(format!(
             "expected {}, got {}",
             wanted.word(),

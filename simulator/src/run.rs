@@ -13,6 +13,7 @@ use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
 use crate::fault::{self, Fault};
 use crate::fleet::Fleet;
+use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use crate::operator::{Operator, StepOutcome, Tools};
 use crate::pki::PkiError;
@@ -70,6 +71,8 @@ pub struct Stage {
     pub connector: Arc<dyn Connector>,
     /// The clock, chance, and events that services and fleet share.
     pub env: Env,
+    /// Whether it is to end before its time.
+    pub interrupt: Interrupt,
 }
 
 /// Moments of a run on its clock.
@@ -83,7 +86,7 @@ struct Times {
     start: Instant,
 }
 
-/// Runs `scenario` on `stage`.
+/// Runs `scenario` on `stage`. Where it is interrupted the report tells what was seen by then.
 ///
 /// # Errors
 /// [`RunError`] where nothing could be run; never for what a run shows.
@@ -96,7 +99,7 @@ pub async fn run_scenario(
     let wall = Clock::system();
     let began = wall.now_ms();
     let mut times = times(&scenario, options, stage);
-    let (pki, issued) = credentials::issue(&scenario, options, &times)?;
+    let (pki, issued) = credentials::issue(&scenario, options, &times, &stage.interrupt)?;
     let (pki, issued) = (Arc::new(pki), Arc::new(issued));
     let ledger = Ledger::new(
         terms(&scenario, &options.pace, &times),
@@ -134,52 +137,68 @@ pub async fn run_scenario(
         ledger: Arc::clone(&ledger),
     })?;
 
-    let mut steps = Vec::new();
-    let (before, after) = scenario.steps.split_at(
-        scenario
-            .steps
-            .iter()
-            .take_while(|step| step.at == Duration::ZERO)
-            .count(),
-    );
-    for step in before {
-        steps.push(operator.carry_out(step, None).await);
-    }
-    sleep_until(times.start).await;
-    let late = Instant::now().saturating_duration_since(times.start);
-    if late > Duration::from_millis(50) {
-        // Preparation took longer than was foreseen; everything happens that much later.
-        times.start += late;
-        times.origin = stage.env.clock.now_ms();
-        ledger.put_off(terms(&scenario, &options.pace, &times));
-    }
+    let (mut steps, mut fleet) = (Vec::new(), None);
+    let procedure = Box::pin(async {
+        let (before, after) = scenario.steps.split_at(
+            scenario
+                .steps
+                .iter()
+                .take_while(|step| step.at == Duration::ZERO)
+                .count(),
+        );
+        for step in before {
+            steps.push(operator.carry_out(step, None).await);
+        }
+        sleep_until(times.start).await;
+        let late = Instant::now().saturating_duration_since(times.start);
+        if late > Duration::from_millis(50) {
+            // Preparation took longer than was foreseen; everything happens that much later.
+            times.start += late;
+            times.origin = stage.env.clock.now_ms();
+            ledger.put_off(terms(&scenario, &options.pace, &times));
+        }
 
-    let fleet = Fleet::start(
-        plans,
-        stage.services.clone(),
-        Arc::clone(&stage.connector),
-        stage.env.clone(),
-        observer,
-        HANDSHAKES_AT_ONCE,
-    )?;
-    let faults = scenario.faults.iter();
-    let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();
-    let _restarts = fault::service::begin(&faults, stage, (times.start, times.origin))?;
-    for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
-        fleet.store(DeviceIndex(index), credential.clone()).await?;
-    }
-    let end = times.start + options.pace.procedure(scenario.duration);
-    for step in after {
-        steps.push(take_step(&operator, step, &options.pace, times.start, end, &fleet).await);
-    }
-    sleep_until(end).await;
-    if let Pace::RealTime(_) = options.pace {
-        // What the services tell of the last moments may still be on its way.
-        sleep(ECHO).await;
-    }
+        let fleet = fleet.insert(Fleet::start(
+            plans,
+            stage.services.clone(),
+            Arc::clone(&stage.connector),
+            stage.env.clone(),
+            observer,
+            HANDSHAKES_AT_ONCE,
+        )?);
+        let faults = scenario.faults.iter();
+        let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();
+        let _restarts = fault::service::begin(&faults, stage, (times.start, times.origin))?;
+        for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
+            fleet.store(DeviceIndex(index), credential.clone()).await?;
+        }
+        let end = times.start + options.pace.procedure(scenario.duration);
+        for step in after {
+            steps.push(take_step(&operator, step, &options.pace, times.start, end, fleet).await);
+        }
+        sleep_until(end).await;
+        if let Pace::RealTime(_) = options.pace {
+            // What the services tell of the last moments may still be on its way.
+            sleep(ECHO).await;
+        }
+        Ok::<(), RunError>(())
+    });
+    let interrupted = tokio::select! {
+        biased;
+        () = stage.interrupt.asked() => true,
+        ended = procedure => {
+            ended?;
+            false
+        }
+    };
     let now = stage.env.clock.now_ms();
     let findings = ledger.judge(now);
-    fleet.stop().await;
+    // What was interrupted does not wait for devices to end.
+    if let Some(fleet) = fleet
+        && !interrupted
+    {
+        fleet.stop().await;
+    }
     progress.finish();
 
     for step in &mut steps {
@@ -189,9 +208,11 @@ pub async fn run_scenario(
         seed: stage.env.entropy.seed(),
         devices: options.devices,
         pace: options.pace.clone(),
-        elapsed_ms: now.since(times.origin),
+        // Before time zero nothing has happened.
+        elapsed_ms: now.since(times.origin).max(0),
         wall_ms: wall.now_ms().since(began),
         steps,
+        interrupted,
     };
     Ok(Report::new(&scenario, run, findings))
 }

@@ -26,6 +26,7 @@ use linarite_core::throttle::RateLimit;
 use linarite_env::{Clock, Env, UnixMillis};
 
 use crate::firmware::{Firmware, OnThrottle};
+use crate::interrupt::Interrupt;
 use arrival::Arrival;
 use field::Field;
 use forecast::Forecast;
@@ -186,20 +187,25 @@ impl Plan {
     }
 }
 
-/// Tries `plan` on a clock of its own, and tells on standard error how it goes if that
-/// takes long and `shown`.
+/// Tries `plan` on a clock of its own, until it is over or interrupted, and tells on standard error
+/// how it goes if that takes long and `shown`.
 ///
 /// # Errors
 /// If the emulator or the fleet cannot be set up; what a storm shows is no error.
-pub fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+pub fn run(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
     if plan.over != Over::Nothing {
-        return wire::run(plan, shown);
+        return wire::run(plan, shown, interrupt);
     }
-    run_with(plan, shown, true)
+    run_with(plan, shown, true, interrupt)
 }
 
 /// The same without TLS; without `foresight` each poll is made, even one whose answer is known.
-fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome> {
+fn run_with(
+    plan: &Plan,
+    shown: bool,
+    foresight: bool,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Outcome> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build();
     let runtime = runtime.context("cannot start the runtime")?;
@@ -208,9 +214,9 @@ fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome
         let (arrivals, progress) = (opening.by_device.clone(), opening.progress(plan, shown));
         let mut field = Field::new(&opening.stage, plan, arrivals, progress);
         field.foresight = foresight;
-        field.run().await?;
+        field.run(interrupt).await?;
         let tally = field.close();
-        Ok(opening.outcome(plan, &tally))
+        Ok(opening.outcome(plan, &tally, interrupt))
     }))
 }
 
@@ -249,9 +255,12 @@ impl Opening {
         Progress::new(self.wall.clone(), plan.devices, bound_ms, shown)
     }
 
-    fn outcome(&self, plan: &Plan, tally: &Tally) -> Outcome {
+    fn outcome(&self, plan: &Plan, tally: &Tally, interrupt: &Interrupt) -> Outcome {
         let wall_ms = self.wall.now_ms().since(self.began);
-        Outcome::new(plan, &self.arrivals, &self.forecast, tally, wall_ms)
+        let mut outcome = Outcome::new(plan, &self.arrivals, &self.forecast, tally, wall_ms);
+        // One that is over has nothing left to interrupt.
+        outcome.interrupted = interrupt.is_asked() && !tally.all_served();
+        outcome
     }
 }
 

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::endpoint::{Connector, Services};
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::lab::Sockets;
 use crate::pki::files::read_certificates;
 use crate::progress::Progress;
@@ -193,6 +194,7 @@ impl Target {
         mut scenario: Scenario,
         options: &Options,
         progress: Arc<Progress>,
+        interrupt: Interrupt,
     ) -> anyhow::Result<Report> {
         self.suits(&scenario).map_err(anyhow::Error::msg)?;
         ID_PREFIX.clone_into(&mut scenario.id_prefix);
@@ -205,12 +207,10 @@ impl Target {
             services: self.services.clone(),
             connector: Arc::clone(&self.connector),
             env,
+            interrupt,
         };
         let running = Box::pin(run_scenario(scenario, options, &stage, progress));
-        let report = tokio::select! {
-            report = running => report.context("cannot run the scenario"),
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; what was made is removed")),
-        };
+        let report = running.await.context("cannot run the scenario");
         let heard = journal.end().await;
         tidy.clean().await?;
         heard.context("not everything that happened was heard, so there is no verdict")?;

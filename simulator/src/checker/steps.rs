@@ -48,6 +48,7 @@ impl Steps {
             name,
             letter,
             passed: *failed == 0,
+            open: false,
             detail,
             offenders: *failed,
             rules: BTreeMap::new(),

@@ -18,7 +18,8 @@ use clap::{Args, ValueEnum};
 use linarite_env::{Clock, Env, UnixMillis};
 use serde::Serialize;
 
-use super::{Exit, answers, fails, print, tell};
+use super::{Exit, answers, fails, interrupt, print, tell};
+use crate::interrupt::Interrupt;
 use crate::lab::{Lab, LabMode};
 use crate::progress::Progress;
 use crate::readings;
@@ -168,6 +169,8 @@ fn setting(text: &str) -> Result<(String, toml::Value), String> {
 /// Runs what `args` name, several at a time where there are cores for them, and shows how they
 /// ended in the order in which they are named.
 ///
+/// When interrupted it shows what was seen by then, and begins nothing more.
+///
 /// Gives [`Exit::Unexpected`] if one did not end as expected, [`Exit::Usage`] for a scenario
 /// that cannot be read, [`Exit::Machine`] where a run or its report could not be made.
 #[must_use]
@@ -182,7 +185,11 @@ pub fn run(args: &RunArgs) -> Exit {
     if let Err(error) = target::suitable(args, &scenarios) {
         return fails(Exit::Usage, &error);
     }
-    let reports = match all(args, &scenarios) {
+    let interrupt = match interrupt() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return fails(Exit::Machine, &format!("cannot hear Ctrl-C: {error}")),
+    };
+    let reports = match all(args, &scenarios, &interrupt) {
         Ok(reports) => reports,
         Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
     };
@@ -195,11 +202,28 @@ pub fn run(args: &RunArgs) -> Exit {
         );
         return fails(Exit::Machine, &message);
     }
-    conclude(args, &reports)
+    let exit = conclude(args, &reports);
+    match interrupt.is_asked() {
+        false => exit,
+        true => {
+            let left = scenarios.len() - reports.len();
+            if left > 0 {
+                tell(&format!(
+                    "linarite: {left} of {} scenarios were not begun",
+                    scenarios.len()
+                ));
+            }
+            Exit::Interrupted
+        }
+    }
 }
 
 /// Runs all of `scenarios`, and shows what there is to show.
-fn all(args: &RunArgs, scenarios: &[Scenario]) -> anyhow::Result<Vec<Report>> {
+fn all(
+    args: &RunArgs,
+    scenarios: &[Scenario],
+    interrupt: &Interrupt,
+) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     let mut failed = Ok(());
     // Whoever runs many seeds of one scenario has the cores for these.
@@ -207,8 +231,14 @@ fn all(args: &RunArgs, scenarios: &[Scenario]) -> anyhow::Result<Vec<Report>> {
         Some(_) => NonZeroUsize::MIN,
         None => jobs(args),
     };
-    let run = |number: usize| one(args, &scenarios[number]);
+    let run = |number: usize| {
+        let begins = !interrupt.is_asked();
+        begins.then(|| one(args, &scenarios[number], interrupt))
+    };
     pool::in_order(jobs, scenarios.len(), run, |ended| {
+        let Some(ended) = ended else {
+            return ControlFlow::Break(());
+        };
         let shown = ended.and_then(|ended| {
             ended.show(args)?;
             Ok(ended.report)
@@ -260,15 +290,15 @@ impl Ended {
 }
 
 /// Runs one scenario as `args` want it.
-fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Ended> {
+fn one(args: &RunArgs, scenario: &Scenario, interrupt: &Interrupt) -> anyhow::Result<Ended> {
     let readings = matrix::wanted(args, scenario).map_err(anyhow::Error::msg)?;
-    if let Some(report) = matrix::compare(args, scenario, &readings)? {
+    if let Some(report) = matrix::compare(args, scenario, &readings, interrupt)? {
         return ended(report);
     }
     let mut run = match args.seeds {
-        None => ended(execute(args, scenario.clone(), Quiet::No)?)?,
+        None => ended(execute(args, scenario.clone(), Quiet::No, interrupt)?)?,
         Some(seeds) => {
-            let (found, report) = explore::explore(args, scenario, seeds)?;
+            let (found, report) = explore::explore(args, scenario, seeds, interrupt)?;
             let words = match report.expected.met {
                 true => found.text(),
                 false => format!("{}\n\n{}", found.text(), report.text()),
@@ -278,7 +308,8 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<Ended> {
         }
     };
     if args.minimise
-        && let Some((minimum, shortest)) = explore::minimise(args, scenario, &run.report)?
+        && let Some((minimum, shortest)) =
+            explore::minimise(args, scenario, &run.report, interrupt)?
     {
         run.say(&minimum, minimum.text())?;
         run.report = shortest;
@@ -397,7 +428,12 @@ enum Quiet {
 }
 
 /// Runs one scenario on a runtime and an emulator of its own.
-fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<Report> {
+fn execute(
+    args: &RunArgs,
+    scenario: Scenario,
+    quiet: Quiet,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Report> {
     let (runtime, pace, mode) = if args.real_time || args.target.is_some() {
         // A device needs two sockets, one at each end; what is not granted shows as a refusal.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -421,7 +457,12 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
     if let Some(path) = &args.target {
         let target = Target::read(path)?;
         let options = Options { devices, pace };
-        return runtime.block_on(Box::pin(target.run(scenario, &options, progress)));
+        return runtime.block_on(Box::pin(target.run(
+            scenario,
+            &options,
+            progress,
+            interrupt.clone(),
+        )));
     }
     runtime.block_on(Box::pin(async {
         let epoch = if args.real_time {
@@ -439,9 +480,12 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
             services: lab.services.clone(),
             connector: Arc::clone(&lab.connector),
             env,
+            interrupt: interrupt.clone(),
         };
         let report = run_scenario(Arc::new(scenario), &options, &stage, progress).await;
-        lab.stop().await;
+        if !interrupt.is_asked() {
+            lab.stop().await;
+        }
         report.context("cannot run the scenario")
     }))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use linarite_core::hub::tier::{Edition, Tier};
 
-use super::{Exit, answers, fails};
+use super::{Exit, answers, fails, interrupt};
 use crate::scenario::duration::{DAY_MS, Span};
 use crate::storm::arrival::Arrival;
 use crate::storm::outcome::Outcome;
@@ -84,14 +84,19 @@ fn limit(text: &str) -> Result<Span, String> {
 
 /// Tries the storm that `args` describe and prints what came of it.
 ///
-/// Gives [`Exit::AsExpected`] if all devices were served, [`Exit::Unexpected`] if not.
+/// Gives [`Exit::AsExpected`] if all devices were served, [`Exit::Unexpected`] if not, and
+/// [`Exit::Interrupted`] where the user did not wait for it.
 #[must_use]
 pub fn storm(args: &StormArgs) -> Exit {
     let plan = match plan(args) {
         Ok(plan) => plan,
         Err(message) => return fails(Exit::Usage, &message),
     };
-    let outcome = match storm::run(&plan, true) {
+    let interrupt = match interrupt() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return fails(Exit::Machine, &format!("cannot hear Ctrl-C: {error}")),
+    };
+    let outcome = match storm::run(&plan, true, &interrupt) {
         Ok(outcome) => outcome,
         Err(error) => return fails(Exit::Machine, &format!("{error:#}")),
     };
@@ -108,9 +113,10 @@ pub fn storm(args: &StormArgs) -> Exit {
         true => serde_json::to_string(&outcome).map(|json| format!("{json}\n")),
         false => Ok(outcome.text()),
     };
-    let exit = match outcome.all_served() {
-        true => Exit::AsExpected,
-        false => Exit::Unexpected,
+    let exit = match (outcome.all_served(), outcome.interrupted) {
+        (true, _) => Exit::AsExpected,
+        (false, true) => Exit::Interrupted,
+        (false, false) => Exit::Unexpected,
     };
     match said {
         Ok(said) => answers(exit, &said),

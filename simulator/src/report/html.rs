@@ -67,6 +67,7 @@ impl Report {
                     verdict => self.verdict.word(),
                     as_expected => self.expected.met,
                     twin => self.expected.verdict == Verdict::Fail,
+                    suffered => self.checks.iter().any(|check| check.offenders > 0),
                     parts => Serde(&self.axis.parts),
                     axis_end => end,
                     layers => Serde(layers(&self.timeline, &self.axis, self.devices, elapsed_ms)),

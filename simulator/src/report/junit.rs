@@ -24,20 +24,15 @@ pub fn junit<'a>(reports: impl IntoIterator<Item = &'a Report>) -> io::Result<St
         suite.add_property(("devices", report.devices.to_string().as_str()));
         suite.add_property(("replay", report.replay.as_str()));
         match report.expected.verdict {
-            Verdict::Pass => {
-                suite.add_test_cases(report.checks.iter().map(|check| {
-                    let outcome = if check.passed {
-                        Ok(())
-                    } else {
-                        Err(explained(check))
-                    };
-                    case(report, check.name, outcome)
-                }));
+            Verdict::Pass | Verdict::Interrupted => {
+                let case_of = |check: &Check| case(report, check.name, ended(report, check));
+                suite.add_test_cases(report.checks.iter().map(case_of));
             }
             Verdict::Fail => {
                 let outcome = match &report.expected.difference {
-                    None => Ok(()),
-                    Some(difference) => Err(difference.clone()),
+                    None => Ended::Well,
+                    Some(difference) if report.is_interrupted() => Ended::Open(difference.clone()),
+                    Some(difference) => Ended::Badly(difference.clone()),
                 };
                 suite.add_test_case(case(report, "fails-as-expected", outcome));
             }
@@ -45,11 +40,11 @@ pub fn junit<'a>(reports: impl IntoIterator<Item = &'a Report>) -> io::Result<St
         for outcome in report.comparison.iter().flat_map(|all| &all.outcomes) {
             let named = report.comparison.as_ref().map(|all| all.named(outcome));
             let name = format!("reading: {}", named.unwrap_or_default());
-            let ended = match outcome.met {
-                true => Ok(()),
-                false => Err(format!("failed: {}", outcome.failed.join(", "))),
+            let how = match outcome.met {
+                true => Ended::Well,
+                false => Ended::Badly(format!("failed: {}", outcome.failed.join(", "))),
             };
-            suite.add_test_case(case(report, &name, ended));
+            suite.add_test_case(case(report, &name, how));
         }
         file.add_test_suite(suite);
     }
@@ -69,10 +64,33 @@ fn explained(check: &Check) -> String {
     format!("{}: {}", check.detail, devices.join("; "))
 }
 
-fn case(report: &Report, name: &str, outcome: Result<(), String>) -> TestCase {
-    let status = match outcome {
-        Ok(()) => TestCaseStatus::success(),
-        Err(reason) => {
+/// How a case ended, with the reason.
+enum Ended {
+    Well,
+    Badly(String),
+    /// The run was interrupted before.
+    Open(String),
+}
+
+fn ended(report: &Report, check: &Check) -> Ended {
+    match (check.passed, check.open) {
+        (false, true) => Ended::Open(explained(check)),
+        (false, false) => Ended::Badly(explained(check)),
+        // What held until then says nothing of the rest.
+        (true, _) if report.is_interrupted() => Ended::Open(check.detail.clone()),
+        (true, _) => Ended::Well,
+    }
+}
+
+fn case(report: &Report, name: &str, ended: Ended) -> TestCase {
+    let status = match ended {
+        Ended::Well => TestCaseStatus::success(),
+        Ended::Open(reason) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(format!("interrupted; so far: {reason}"));
+            status
+        }
+        Ended::Badly(reason) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status
                 .set_message(reason)

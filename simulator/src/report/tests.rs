@@ -24,6 +24,7 @@ fn findings(failing: Option<(&str, &str)>) -> Findings {
             name,
             letter,
             passed: offence.is_none(),
+            open: false,
             detail: "a detail".to_owned(),
             offenders: usize::from(offence.is_some()),
             rules: rule.into_iter().map(|rule| (rule, 1)).collect(),
@@ -98,6 +99,7 @@ fn report(failing: Option<(&str, &str)>) -> Report {
         elapsed_ms: 95 * 86_400_000,
         wall_ms: 12_345,
         steps: Vec::new(),
+        interrupted: false,
     };
     Report::new(&scenario(), run, findings(failing))
 }

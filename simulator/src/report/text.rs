@@ -18,11 +18,12 @@ impl Report {
     #[must_use]
     pub fn headline(&self) -> String {
         let words = match (self.verdict, self.expected.verdict, self.expected.met) {
+            (Verdict::Interrupted, ..) => "INTERRUPTED",
             (Verdict::Pass, Verdict::Pass, _) => "PASS",
             (Verdict::Fail, Verdict::Fail, true) => "FAIL, as expected",
             (Verdict::Fail, Verdict::Fail, false) => "FAIL, but not as expected",
-            (Verdict::Fail, Verdict::Pass, _) => "FAIL",
-            (Verdict::Pass, Verdict::Fail, _) => "PASS, though it was expected to fail",
+            (Verdict::Fail, ..) => "FAIL",
+            (Verdict::Pass, ..) => "PASS, though it was expected to fail",
         };
         let words = match &self.comparison {
             Some(comparison) if self.expected.met && !comparison.met() => {
@@ -49,7 +50,11 @@ impl Report {
         let mut text = format!("{}\n  {}\n", self.headline(), self.claim);
         let _ = writeln!(text, "  {}\n", self.rolled_line());
         for check in &self.checks {
-            let mark = if check.passed { "ok  " } else { "FAIL" };
+            let mark = match (check.passed, check.open) {
+                (true, _) => "ok  ",
+                (false, true) => "open",
+                (false, false) => "FAIL",
+            };
             let _ = writeln!(text, "  {mark}  {:<28} {}", check.name, check.detail);
             for offence in check.offences.iter().take(DEVICES_NAMED) {
                 let _ = writeln!(text, "        {}", self.offence(offence));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{Options, Times};
+use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::{Credential, Pki, PkiError};
 use crate::scenario::{LeafKind, Scenario};
@@ -12,10 +13,12 @@ use crate::scenario::{LeafKind, Scenario};
 /// Every device's certificates, by generation and device.
 type Issued = BTreeMap<Generation, Vec<Credential>>;
 
+/// What authorities and devices show; less than all once `interrupt` is asked for.
 pub(super) fn issue(
     scenario: &Scenario,
     options: &Options,
     times: &Times,
+    interrupt: &Interrupt,
 ) -> Result<(Pki, Issued), PkiError> {
     let mut pki = Pki::new();
     for authority in &scenario.authorities {
@@ -38,7 +41,7 @@ pub(super) fn issue(
         let validity = times.validity(&options.pace, kind.from, kind.until);
         issued.insert(
             kind.generation,
-            leaves(&pki, scenario, kind, options.devices, validity)?,
+            leaves(&pki, scenario, kind, (options.devices, validity), interrupt)?,
         );
     }
     Ok((pki, issued))
@@ -49,8 +52,8 @@ fn leaves(
     pki: &Pki,
     scenario: &Scenario,
     kind: &LeafKind,
-    devices: u32,
-    (from, until): (i64, i64),
+    (devices, (from, until)): (u32, (i64, i64)),
+    interrupt: &Interrupt,
 ) -> Result<Vec<Credential>, PkiError> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let share = devices.div_ceil(u32::try_from(workers).unwrap_or(1)).max(1);
@@ -72,6 +75,7 @@ fn leaves(
                 None => leaf,
             })
         };
+        let numbers = numbers.take_while(|_| !interrupt.is_asked());
         numbers.map(leaf).collect::<Result<Vec<_>, PkiError>>()
     };
     let firsts = (0..devices).step_by(share as usize);

@@ -15,6 +15,7 @@ async fn run(text: &str, seed: u64) -> Report {
         services,
         connector,
         env,
+        interrupt: Interrupt::new(),
     };
     let options = Options {
         devices: 6,

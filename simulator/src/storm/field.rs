@@ -17,6 +17,7 @@ use super::stage::Stage;
 use super::tally::Tally;
 use crate::device::{Device, Link, Output};
 use crate::firmware::Firmware;
+use crate::interrupt::Interrupt;
 use crate::lab::bare::Desk;
 use crate::observation::DeviceIndex;
 use crate::pki::PkiError;
@@ -84,9 +85,9 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Until every device is served, or the storm is given up.
-    pub(super) async fn run(&mut self) -> Result<(), PkiError> {
-        while !self.tally.all_served() {
+    /// Until every device is served, the storm is given up, or interrupted.
+    pub(super) async fn run(&mut self, interrupt: &Interrupt) -> Result<(), PkiError> {
+        while !self.tally.all_served() && !interrupt.is_asked() {
             let Some(Reverse((at, index))) = self.agenda.pop() else {
                 break;
             };

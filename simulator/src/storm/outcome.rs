@@ -36,6 +36,8 @@ pub struct Outcome {
     pub finish_ms: Option<u64>,
     /// Whether it was given up because nobody got a step further any more.
     pub stalled: bool,
+    /// Whether it was interrupted; then the rest is what was seen by then.
+    pub interrupted: bool,
     /// The same by arithmetic, at the least.
     pub forecast: ForecastFigures,
     /// The finish divided by its bound; none without either.
@@ -155,6 +157,7 @@ impl Outcome {
             seed: plan.seed,
             finish_ms,
             stalled: !finished && stalls_at.is_some_and(|at| at < give_up_ms),
+            interrupted: false,
             forecast: ForecastFigures {
                 bound_ms: forecast.bound_ms,
                 set_by: forecast.set_by,

@@ -19,7 +19,7 @@ fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan 
 }
 
 fn outcome(plan: &Plan) -> Outcome {
-    run(plan, false).unwrap()
+    run(plan, false, &Interrupt::new()).unwrap()
 }
 
 /// R-H3, R-H6: the hub's registry sets the pace, and what the fleet takes beyond it is one poll.
@@ -49,7 +49,7 @@ fn a_storm_is_the_same_whether_or_not_polls_in_vain_are_made() {
     let one_unit = Some((Edition::S1, 1));
     for (devices, registrations, tier) in [(400, 1_000, one_unit), (150, 60, one_unit)] {
         let plan = plan(devices, registrations, tier);
-        let without = run_with(&plan, false, false).unwrap();
+        let without = run_with(&plan, false, false, &Interrupt::new()).unwrap();
         let with = outcome(&plan);
         assert!(with.all_served());
         assert_eq!(without_wall_time(&with), without_wall_time(&without));

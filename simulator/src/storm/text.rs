@@ -16,6 +16,11 @@ impl Outcome {
                 thousands(u64::from(self.devices)),
                 span(finish),
             ),
+            None if self.interrupted => format!(
+                "INTERRUPTED  {} of {} devices served by then  {wall}",
+                thousands(u64::from(self.served)),
+                thousands(u64::from(self.devices)),
+            ),
             None => format!(
                 "NOT SERVED  {} of {} devices when the storm was given up{}  {wall}",
                 thousands(u64::from(self.devices - self.served)),

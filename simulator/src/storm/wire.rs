@@ -21,6 +21,7 @@ use super::progress::Progress;
 use super::tally::Tally;
 use super::{Opening, Plan};
 use crate::fleet::Fleet;
+use crate::interrupt::Interrupt;
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
 use crate::plan::{DevicePlan, Window};
@@ -109,7 +110,7 @@ fn check_descriptors(devices: u32, allowed: u64) -> anyhow::Result<()> {
 }
 
 /// Tries `plan` with TLS; see [`super::run`].
-pub(super) fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+pub(super) fn run(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
     let mut builder = match plan.over {
         Over::Nothing | Over::Pipes => {
             let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -125,15 +126,16 @@ pub(super) fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
     };
     let runtime = builder.enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(Box::pin(try_out(plan, shown)))
+    runtime.block_on(Box::pin(try_out(plan, shown, interrupt)))
 }
 
-async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
+async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
     let opening = Opening::of(plan).await?;
     let stage = &opening.stage;
     let plans = device_plans(plan, &opening.by_device);
     // Made before the first device arrives: a device has its certificate from the factory.
-    let credentials = plans.iter().map(|it| stage.credential(&it.registration_id));
+    let credentials = plans.iter().take_while(|_| !interrupt.is_asked());
+    let credentials = credentials.map(|it| stage.credential(&it.registration_id));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
 
     let cost = Cost::now();
@@ -149,16 +151,27 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
         Arc::clone(&watch) as _,
         HANDSHAKES_AT_ONCE,
     )?;
-    for (index, credential) in (0..).zip(credentials) {
-        fleet.store(DeviceIndex(index), credential).await?;
+    let storm = async {
+        for (index, credential) in (0..).zip(credentials) {
+            fleet.store(DeviceIndex(index), credential).await?;
+        }
+        watch.until_over(plan.give_up, clock).await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        biased;
+        () = interrupt.asked() => {}
+        ended = storm => ended?,
     }
-    watch.until_over(plan.give_up, clock).await;
     let cost = Cost::now().since(&cost);
     let (tally, connected) = watch.close();
-    fleet.stop().await;
-    let mut outcome = opening.outcome(plan, &tally);
+    let mut outcome = opening.outcome(plan, &tally, interrupt);
     outcome.wire = Some(WireFigures::new(plan, connected, cost));
-    opening.stage.lab.stop().await;
+    // What was interrupted does not wait for anybody.
+    if !interrupt.is_asked() {
+        fleet.stop().await;
+        opening.stage.lab.stop().await;
+    }
     Ok(outcome)
 }
 

@@ -47,7 +47,7 @@ async fn run(target: &Target, scenario: &Scenario) -> anyhow::Result<Report> {
         pace: Pace::real_time(scenario),
     };
     let silent = Arc::new(Progress::silent());
-    Box::pin(target.run(scenario.clone(), &options, silent)).await
+    Box::pin(target.run(scenario.clone(), &options, silent, Interrupt::new())).await
 }
 
 async fn things(target: &Target, scenario: &Scenario) -> Tidy {

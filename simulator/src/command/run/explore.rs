@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Quiet, RunArgs, execute, jobs, pool, tell};
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::report::{Report, Verdict};
 use crate::scenario::Scenario;
 
@@ -20,6 +21,9 @@ pub(super) struct Exploration {
     tried: u32,
     as_expected: u32,
     stopped: Option<Stop>,
+    /// Whether it was interrupted before the last seed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
 }
 
 /// The seed at which the walk stopped.
@@ -34,6 +38,10 @@ struct Stop {
 impl Exploration {
     /// Takes note of one seed's end, and breaks off where it is not the expected one.
     fn note(&mut self, report: &Report) -> ControlFlow<()> {
+        if report.is_interrupted() {
+            self.interrupted = true;
+            return ControlFlow::Break(());
+        }
         self.tried += 1;
         let met = report.expected.met;
         tell(&format!(
@@ -60,6 +68,10 @@ impl Exploration {
     /// For the terminal.
     pub(super) fn text(&self) -> String {
         match &self.stopped {
+            None if self.interrupted => format!(
+                "{}: interrupted after {} of {} seeds from {} on, all of which ended as expected",
+                self.scenario, self.tried, self.seeds, self.first_seed
+            ),
             None => format!(
                 "{}: seeds {} to {}, all {} ended as expected",
                 self.scenario,
@@ -80,11 +92,13 @@ impl Exploration {
 }
 
 /// Runs `scenario` with seed after seed, several at a time, until one ends otherwise than
-/// expected: the lowest one that does, however many work. Gives its report too, or the last.
+/// expected: the lowest one that does, however many work; or until it is interrupted. Gives the
+/// report of the last seed too.
 pub(super) fn explore(
     args: &RunArgs,
     scenario: &Scenario,
     seeds: u32,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<(Exploration, Report)> {
     let mut found = Exploration {
         scenario: scenario.name.clone(),
@@ -93,11 +107,12 @@ pub(super) fn explore(
         tried: 0,
         as_expected: 0,
         stopped: None,
+        interrupted: false,
     };
     let run = |number: usize| {
         let mut next = scenario.clone();
         next.seed = scenario.seed.wrapping_add(number as u64);
-        execute(args, next, Quiet::Yes)
+        execute(args, next, Quiet::Yes, interrupt)
     };
     let mut last = None;
     pool::in_order(jobs(args), seeds as usize, run, |ended| {
@@ -125,6 +140,9 @@ pub(super) struct Minimum {
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<Vec<String>>,
     replay: String,
+    /// Whether it was interrupted, so that fewer might do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
 }
 
 impl Minimum {
@@ -135,42 +153,52 @@ impl Minimum {
             Some([]) => "\n  faults  it fails without any of them".to_owned(),
             Some(faults) => format!("\n  faults  it takes {}", faults.join(", ")),
         };
+        let left = match self.interrupted {
+            true => "; interrupted, so that fewer might do",
+            false => "",
+        };
         format!(
-            "{}: {} fails with {} of {} devices (found in {} runs){faults}\n  replay  {}",
+            "{}: {} fails with {} of {} devices (found in {} runs{left}){faults}\n  replay  {}",
             self.scenario, self.check, self.devices, self.from, self.runs, self.replay
         )
     }
 }
 
 /// Shortens the run that `report` tells of and leaves faults out of it, as long as the same check
-/// fails. Gives `None` where it passed.
+/// fails, or until it is interrupted. Gives `None` where it passed, or was interrupted itself.
 pub(super) fn minimise(
     args: &RunArgs,
     scenario: &Scenario,
     report: &Report,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Option<(Minimum, Report)>> {
-    let Some(check) = failed(report) else {
+    let Some(check) = failed(report).filter(|_| !report.is_interrupted()) else {
         return Ok(None);
+    };
+    let mut runs = 0;
+    let mut attempt = |next: &Scenario, what: &str| {
+        let tried = attempt(args, next, check, what, interrupt)?;
+        runs += u32::from(tried.is_some());
+        Ok::<_, anyhow::Error>(tried)
     };
     let mut shortest = report.clone();
     let mut next = scenario.clone();
     next.seed = report.seed;
-    let mut runs = shrink(report.devices, |devices| {
+    shrink(report.devices, |devices| {
         next.fleet.devices = devices;
-        let (fails, tried) = attempt(args, &next, check, &format!("{devices} devices"))?;
-        if fails {
-            shortest = tried;
-        }
+        let failed = attempt(&next, &format!("{devices} devices"))?.flatten();
+        let fails = failed.is_some();
+        shortest = failed.unwrap_or_else(|| shortest.clone());
         Ok::<bool, anyhow::Error>(fails)
     })?;
     next.fleet.devices = shortest.devices;
     let mut faults = None;
     if !next.faults.is_empty() {
         let all = std::mem::take(&mut next.faults);
-        runs += u32::try_from(all.len()).unwrap_or(u32::MAX);
         let needed = needed(all, |fault, left| {
             next.faults = left.to_vec();
-            Ok::<bool, anyhow::Error>(attempt(args, &next, check, &format!("without {fault}"))?.0)
+            let failed = attempt(&next, &format!("without {fault}"))?.flatten();
+            Ok::<bool, anyhow::Error>(failed.is_some())
         })?;
         faults = Some(needed.iter().map(Fault::to_string).collect());
     }
@@ -182,22 +210,31 @@ pub(super) fn minimise(
         runs,
         faults,
         replay: shortest.replay.clone(),
+        interrupted: interrupt.is_asked(),
     };
     Ok(Some((minimum, shortest)))
 }
 
-/// Runs `scenario` and tells whether `check` fails in it.
+/// Runs `scenario`; gives its report if `check` fails in it, and nothing at all if it was
+/// interrupted.
 fn attempt(
     args: &RunArgs,
     scenario: &Scenario,
     check: &str,
     what: &str,
-) -> anyhow::Result<(bool, Report)> {
-    let tried = execute(args, scenario.clone(), Quiet::Yes)?;
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<Option<Report>>> {
+    if interrupt.is_asked() {
+        return Ok(None);
+    }
+    let tried = execute(args, scenario.clone(), Quiet::Yes, interrupt)?;
+    if tried.is_interrupted() {
+        return Ok(None);
+    }
     let fails = { tried.checks.iter() }.any(|one| one.name == check && !one.passed);
     let ends = if fails { "fails as well" } else { "holds" };
     tell(&format!("{what}: {check} {ends}"));
-    Ok((fails, tried))
+    Ok(Some(fails.then_some(tried)))
 }
 
 /// Leaves one fault after the other out, for good if it still `fails` without it and those that

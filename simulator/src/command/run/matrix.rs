@@ -1,6 +1,7 @@
 //! `linarite run` with `[matrix]` or `--matrix`: one scenario under every reading asked for.
 
 use super::{Quiet, RunArgs, execute, tell};
+use crate::interrupt::Interrupt;
 use crate::matrix::{Comparison, Outcome, combinations, of_names, one_at_a_time};
 use crate::readings::{Readings, shown};
 use crate::report::{Report, Verdict};
@@ -24,11 +25,13 @@ pub(super) fn wanted(args: &RunArgs, scenario: &Scenario) -> Result<Vec<Readings
     }
 }
 
-/// Runs `scenario` under each of `readings`. Gives the report of the first, with the comparison.
+/// Runs `scenario` under each of `readings`, or under as many as there is time for until it is
+/// interrupted. Gives the report of the first, with the comparison.
 pub(super) fn compare(
     args: &RunArgs,
     scenario: &Scenario,
     readings: &[Readings],
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Report>> {
     let mut first = None;
     let mut outcomes = Vec::new();
@@ -40,7 +43,11 @@ pub(super) fn compare(
         next.overrides
             .extend(changed.map(|(name, value)| (name.clone(), value.clone())));
         next.settings = settings.clone();
-        let report = execute(args, next, Quiet::Yes)?;
+        let report = execute(args, next, Quiet::Yes, interrupt)?;
+        if report.is_interrupted() {
+            first.get_or_insert(report);
+            break;
+        }
         let outcome = Outcome {
             settings: settings.clone(),
             passed: report.verdict == Verdict::Pass,

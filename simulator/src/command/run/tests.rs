@@ -24,7 +24,7 @@ fn a_verdict_that_hangs_on_a_guess_says_on_which() {
     let (args, scenario) = asked(words);
     let readings = matrix::wanted(&args, &scenario).unwrap();
     assert_eq!(readings.len(), 4);
-    let report = matrix::compare(&args, &scenario, &readings)
+    let report = matrix::compare(&args, &scenario, &readings, &Interrupt::new())
         .unwrap()
         .unwrap();
     assert!(report.expected.met && !report.met());
@@ -75,7 +75,7 @@ fn a_setting_that_is_misspelt_is_answered_with_the_one_that_was_meant() {
 fn one_reading_is_chosen_by_name_and_shown() {
     let (args, scenario) = asked("leaf-roll-same-issuer --devices 2 --set check_validity=false");
     assert!(matrix::wanted(&args, &scenario).unwrap().is_empty());
-    let report = execute(&args, scenario, Quiet::Yes).unwrap();
+    let report = execute(&args, scenario, Quiet::Yes, &Interrupt::new()).unwrap();
     assert_eq!(report.verdict, Verdict::Fail, "expired leaves are accepted");
     assert_eq!(report.settings[0].name, "check_validity");
     assert!(
@@ -93,7 +93,7 @@ fn one_reading_is_chosen_by_name_and_shown() {
 #[test]
 fn seeds_are_tried_until_one_ends_otherwise_than_expected() {
     let (args, scenario) = asked("individual-switched-early --devices 4 --seed 7 --seeds 3");
-    let (found, report) = explore::explore(&args, &scenario, 2).unwrap();
+    let (found, report) = explore::explore(&args, &scenario, 2, &Interrupt::new()).unwrap();
     let json = serde_json::to_value(&found).unwrap();
     assert_eq!(
         (&json["tried"], &json["as_expected"]),
@@ -108,7 +108,7 @@ fn seeds_are_tried_until_one_ends_otherwise_than_expected() {
 
     let (args, mut scenario) = asked("individual-switched-early --devices 4 --seed 7");
     scenario.expect = Expectation::Pass;
-    let (found, report) = explore::explore(&args, &scenario, 3).unwrap();
+    let (found, report) = explore::explore(&args, &scenario, 3, &Interrupt::new()).unwrap();
     let json = serde_json::to_value(&found).unwrap();
     assert_eq!(
         (&json["tried"], &json["as_expected"]),
@@ -130,7 +130,7 @@ fn a_seed_settles_a_run_however_many_run_beside_it() {
         );
         let words = std::iter::once("run").chain(words.split(' '));
         let args = Cli::parse_from(words).args;
-        let reports = all(&args, &scenarios(&args).unwrap()).unwrap();
+        let reports = all(&args, &scenarios(&args).unwrap(), &Interrupt::new()).unwrap();
         let hash = |report: Report| (report.scenario, report.trace_hash);
         reports.into_iter().map(hash).collect::<Vec<_>>()
     };
@@ -143,8 +143,8 @@ fn a_seed_settles_a_run_however_many_run_beside_it() {
 #[test]
 fn a_failing_run_is_shortened_and_a_passing_one_is_not() {
     let (args, scenario) = asked("individual-switched-early --devices 6 --minimise");
-    let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
-    let (minimum, shortest) = explore::minimise(&args, &scenario, &report)
+    let report = execute(&args, scenario.clone(), Quiet::Yes, &Interrupt::new()).unwrap();
+    let (minimum, shortest) = explore::minimise(&args, &scenario, &report, &Interrupt::new())
         .unwrap()
         .unwrap();
     let json = serde_json::to_value(&minimum).unwrap();
@@ -156,9 +156,9 @@ fn a_failing_run_is_shortened_and_a_passing_one_is_not() {
     assert_eq!((shortest.devices, shortest.verdict), (1, Verdict::Fail));
 
     let (args, scenario) = asked("individual-expiry --devices 2 --minimise");
-    let report = execute(&args, scenario.clone(), Quiet::Yes).unwrap();
+    let report = execute(&args, scenario.clone(), Quiet::Yes, &Interrupt::new()).unwrap();
     assert!(
-        explore::minimise(&args, &scenario, &report)
+        explore::minimise(&args, &scenario, &report, &Interrupt::new())
             .unwrap()
             .is_none()
     );

@@ -23,7 +23,7 @@ fn plan(devices: u32, registrations: u32, over: Over) -> Plan {
 }
 
 fn outcome(plan: &Plan) -> Outcome {
-    super::super::run(plan, false).unwrap()
+    super::super::run(plan, false, &Interrupt::new()).unwrap()
 }
 
 /// R-H1, R-H6. What TLS adds is work, and work takes no virtual time: the fleet comes back along
