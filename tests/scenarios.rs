@@ -45,6 +45,16 @@ fn run(scenario: Scenario, seed: u64) -> Report {
 
 /// The same with a number of devices.
 pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
+    run_until(scenario, seed, devices, Interrupt::new())
+}
+
+/// The same until it is interrupted.
+pub(crate) fn run_until(
+    scenario: Scenario,
+    seed: u64,
+    devices: u32,
+    interrupt: Interrupt,
+) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(Box::pin(async {
@@ -60,7 +70,7 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
             services: lab.services.clone(),
             connector: Arc::clone(&lab.connector),
             env,
-            interrupt: Interrupt::new(),
+            interrupt,
         };
         let progress = Arc::new(Progress::silent());
         let report = run_scenario(Arc::new(scenario), &options, &stage, progress)

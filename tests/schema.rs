@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use jsonschema::Validator;
 use linarite::command::schema::{Subject, text};
+use linarite::interrupt::Interrupt;
 use linarite::matrix::{Comparison, Outcome};
 use linarite::readings::{self, Readings};
 use linarite::report::Report;
 use linarite::scenario::Scenario;
 use serde_json::Value;
 
-use crate::scenarios::run_with;
+use crate::scenarios::{run_until, run_with};
 use crate::support::repository::root;
 
 /// Makes the published files anew.
@@ -135,6 +136,13 @@ fn real_reports_are_as_their_schema_says() {
         report = report.compared(Comparison::new(both));
         let wrong = report_complaints(&report);
         assert!(wrong.is_empty(), "{file}, compared: {wrong:#?}");
+
+        let interrupt = Interrupt::new();
+        interrupt.ask();
+        let report = run_until(scenario, 1, 4, interrupt);
+        assert!(report.is_interrupted());
+        let wrong = report_complaints(&report);
+        assert!(wrong.is_empty(), "{file}, interrupted: {wrong:#?}");
     }
 }
 

@@ -34,7 +34,6 @@ pub struct Check {
     /// Whether it holds.
     pub passed: bool,
     /// Whether the run was interrupted before this check could be decided.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
     /// What was found, with numbers.
     pub detail: String,
