@@ -29,6 +29,7 @@ mod api_rules;
 mod api_strict;
 mod api_versions;
 mod hub_management;
+mod hub_quota;
 mod hub_throttle;
 mod registry;
 mod registry_bulk;

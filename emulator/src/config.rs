@@ -7,6 +7,7 @@ use linarite_core::dps::allocation::{HubWeight, InstanceAllocationPolicy};
 use linarite_core::hub::c2d::feedback::FeedbackTerms;
 use linarite_core::hub::c2d::queue::Terms;
 use linarite_core::hub::message::MessageSource;
+use linarite_core::hub::quota::DailyQuota;
 use linarite_core::hub::tier::{Metered, Tier};
 use linarite_core::id::{HubHostName, IdError, IdScope};
 use linarite_core::limits::{
@@ -111,25 +112,42 @@ pub struct HubConfig {
 
 /// How often a hub may be asked for what; anything may be asked for any number of times at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HubLimits([Option<RateLimit>; Metered::ALL.len()]);
+pub struct HubLimits {
+    rates: [Option<RateLimit>; Metered::ALL.len()],
+    daily: Option<DailyQuota>,
+}
 
 impl HubLimits {
     /// Those of a tier.
     #[must_use]
     pub fn of_tier(tier: Tier) -> Self {
-        Self(Metered::ALL.map(|metered| Some(tier.limit(metered))))
+        Self {
+            rates: Metered::ALL.map(|metered| Some(tier.limit(metered))),
+            daily: Some(DailyQuota::of_tier(tier)),
+        }
     }
 
     /// The limit on one kind, if there is one.
     #[must_use]
     pub fn of(&self, metered: Metered) -> Option<RateLimit> {
         // The kinds are numbered in the order of `ALL`.
-        self.0[metered as usize]
+        self.rates[metered as usize]
     }
 
     /// Sets the limit on one kind, or lifts it.
     pub fn set(&mut self, metered: Metered, limit: Option<RateLimit>) {
-        self.0[metered as usize] = limit;
+        self.rates[metered as usize] = limit;
+    }
+
+    /// How many messages it takes in a day, if that is limited (R-H7).
+    #[must_use]
+    pub fn daily(&self) -> Option<DailyQuota> {
+        self.daily
+    }
+
+    /// Sets how many messages it takes in a day, or lifts the limit.
+    pub fn set_daily(&mut self, quota: Option<DailyQuota>) {
+        self.daily = quota;
     }
 }
 

@@ -215,6 +215,9 @@ pub const THROTTLE_MAX: u32 = 1_000_000_000;
 /// Azure Functions allows.
 pub const WEBHOOK_TIMEOUT_SECONDS_MAX: u64 = 230;
 
+/// The largest daily quota of messages that may be configured: more than the largest tier's.
+pub const DAILY_MESSAGES_MAX: u64 = 1_000_000_000_000;
+
 /// How long a request waits for its turn at a hub before it is refused (R-H4), milliseconds.
 /// Assumed: Azure only says that there is a queue.
 pub const SHAPING_PATIENCE_MS: u32 = 10_000;

@@ -25,6 +25,8 @@ pub mod query;
 
 pub mod tier;
 
+pub mod quota;
+
 pub mod job;
 
 pub mod c2d;

@@ -14,6 +14,7 @@ mod twin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue, VARY};
 use axum::http::{HeaderMap, Method};
@@ -45,7 +46,11 @@ pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
         .merge(metered(services, message::routes(), |request| {
             (request.method() == Method::POST).then_some(Metered::CloudToDevice)
         }))
-        .merge(device::routes())
+        .merge(metered(services, device::routes(), |request| {
+            let sends =
+                *request.method() == Method::POST && request.uri().path().ends_with("/events");
+            sends.then_some(Metered::DeviceToCloud)
+        }))
         .merge(metered(services, method::routes(), |_| {
             Some(Metered::MethodCalls)
         }))
@@ -58,7 +63,8 @@ pub(super) fn routes(services: &Arc<Services>) -> Router<Arc<Services>> {
         .route_layer(from_fn_with_state(Arc::clone(services), mark))
 }
 
-/// R-H4: lets requests wait for their turn among those of their kind, or refuses them.
+/// R-H4, R-H7: lets requests wait for their turn among those of their kind, or refuses them; and
+/// charges for those that were answered.
 fn metered(
     services: &Arc<Services>,
     routes: Router<Arc<Services>>,
@@ -69,14 +75,39 @@ fn metered(
         let services = Arc::clone(&services);
         async move {
             let hub = services.hub(host(request.headers()));
-            if let (Some(hub), Some(kind)) = (hub, kind(&request))
-                && let Err(error) = hub.turn(kind).await
-            {
+            let Some(hub) = hub else {
+                return next.run(request).await;
+            };
+            let kind = kind(&request);
+            let mut turn = hub.check_quota();
+            if let (Ok(()), Some(kind)) = (&turn, kind) {
+                turn = hub.turn(kind).await;
+            }
+            if let Err(error) = turn {
                 return Refusal::new(Api::Hub, &services)(error).into_response();
             }
-            next.run(request).await
+            let sent = request.body().size_hint().lower();
+            let response = next.run(request).await;
+            let given = response.body().size_hint().lower();
+            let charged = kind.and_then(|kind| charged(kind, sent, given));
+            if let (Some(bytes), true) = (charged, response.status().is_success()) {
+                hub.charge(usize::try_from(bytes).unwrap_or(usize::MAX));
+            }
+            response
         }
     }))
+}
+
+/// Of what was sent and what was given, how many bytes are charged for here (R-H7).
+fn charged(kind: Metered, sent: u64, given: u64) -> Option<u64> {
+    match kind {
+        // Not at all.
+        Metered::RegistryOperations | Metered::Connections => None,
+        // Where the message is taken and the device called, however that came about.
+        Metered::DeviceToCloud | Metered::MethodCalls => None,
+        Metered::TwinReads | Metered::Queries => Some(given),
+        Metered::CloudToDevice | Metered::TwinUpdates | Metered::JobOperations => Some(sent),
+    }
 }
 
 /// Asks for the version of the API, and gives every answer what Azure's have (ENDPOINTS 1): an id to ask support about, and the word

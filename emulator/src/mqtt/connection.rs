@@ -258,6 +258,23 @@ impl Session {
         }
     }
 
+    /// Until when nothing more is read of the device, as a message waits for its turn (R-H4);
+    /// never for DPS.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        match self {
+            Self::Dps(_) => None,
+            Self::Hub(session) => session.held_until(),
+        }
+    }
+
+    /// Takes the message that waits, if its turn has come.
+    pub(super) fn release(&mut self, out: &mut Outbox) -> Result<(), Ending> {
+        match self {
+            Self::Dps(_) => Ok(()),
+            Self::Hub(session) => session.release(out),
+        }
+    }
+
     /// Why it ends once it has waited for the earlier of [`Self::ends_at`] and its keep-alive.
     pub(super) fn time_is_up(&self) -> Ending {
         let checked = match self {
@@ -324,7 +341,10 @@ where
     let timer = tokio::time::sleep_until(silent_at);
     tokio::pin!(timer);
     loop {
-        let due = session.ends_at().map_or(silent_at, |at| at.min(silent_at));
+        // Who is not read is not silent.
+        let held_until = session.held_until();
+        let next = held_until.unwrap_or(silent_at);
+        let due = session.ends_at().map_or(next, |at| at.min(next));
         if timer.deadline() != due {
             timer.as_mut().reset(due);
         }
@@ -336,7 +356,7 @@ where
         let turn = tokio::select! {
             biased;
             command = session.command() => Turn::Obey(command),
-            read = reader.next(stream) => Turn::Read(read),
+            read = reader.next(stream), if held_until.is_none() => Turn::Read(read),
             () = &mut timer => Turn::Time,
         };
         let step = match turn {
@@ -352,6 +372,10 @@ where
                 404_104,
                 format!("the connection broke: {error}"),
             )),
+            Turn::Time if held_until.is_some_and(|until| until <= Instant::now()) => {
+                silent_at = Instant::now() + keep_alive;
+                session.release(out)
+            }
             Turn::Time => Err(session.time_is_up()),
         };
         if let Err(ending) = step {

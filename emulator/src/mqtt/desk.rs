@@ -99,7 +99,13 @@ impl Desk {
     pub fn take(&mut self, bytes: &[u8]) -> Said {
         self.look();
         self.bytes.extend_from_slice(bytes);
-        while !matches!(self.state, State::Ended) {
+        self.work();
+        self.said()
+    }
+
+    /// Carries out what the device said, as far as it may be heard.
+    fn work(&mut self) {
+        while !matches!(self.state, State::Ended) && self.held_until().is_none() {
             let packet = match self.codec.decode(&mut self.bytes) {
                 Ok(None) => break,
                 Ok(Some(packet)) => Ok(packet),
@@ -126,13 +132,20 @@ impl Desk {
             // An idle connection keeps no buffer.
             self.bytes = BytesMut::new();
         }
-        self.said()
+    }
+
+    fn held_until(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open(session) => session.held_until(),
+            State::New(_) | State::Ended => None,
+        }
     }
 
     /// Does what the hub wants of the session, or what is due, and gives what is to be said. To be
     /// asked until there is nothing.
     pub fn poll(&mut self) -> Said {
         self.look();
+        self.work();
         self.said()
     }
 
@@ -159,16 +172,23 @@ impl Desk {
     /// Ends what has waited too long, and carries out what the hub wants.
     fn look(&mut self) {
         let now = Instant::now();
-        match &self.state {
+        match &mut self.state {
             State::Open(session) => {
-                let due = session
-                    .ends_at()
-                    .map_or(self.silent_at, |at| at.min(self.silent_at));
-                if due <= now {
-                    let ending = session.time_is_up();
-                    return self.end(&ending);
+                let held_until = session.held_until();
+                let next = held_until.unwrap_or(self.silent_at);
+                let due = session.ends_at().map_or(next, |at| at.min(next));
+                let step = match (due <= now, held_until) {
+                    (false, _) => Ok(()),
+                    (true, Some(until)) if until <= now => {
+                        self.silent_at = now + session.keep_alive();
+                        session.release(&mut self.out)
+                    }
+                    (true, _) => Err(session.time_is_up()),
+                };
+                match step {
+                    Ok(()) => self.obey(),
+                    Err(ending) => self.end(&ending),
                 }
-                self.obey();
             }
             State::New(_) if self.silent_at <= now => {
                 let text = "no CONNECT arrived in time";

@@ -53,12 +53,19 @@ pub(crate) struct HubSession {
     end: Option<Box<End>>,
     /// Whether nothing but that end is left to it.
     cut_off: bool,
+    held: Option<Box<Held>>,
 }
 
 /// The end a session is to come to.
 struct End {
     at: Instant,
     reason: Reason,
+}
+
+/// A message that waits for its turn.
+struct Held {
+    until: Instant,
+    publish: Publish,
 }
 
 /// What is sent for a device whose session ends without a goodbye (R-G19).
@@ -144,6 +151,7 @@ impl HubSession {
                 .ends
                 .map(|end| Box::new(End::after(end.after, end.reason))),
             cut_off: false,
+            held: None,
         })
     }
 
@@ -165,6 +173,19 @@ impl HubSession {
         match &self.end {
             Some(end) if end.at <= Instant::now() => Err(Ending::Because(end.reason.clone())),
             _ => Ok(()),
+        }
+    }
+
+    /// Until when nothing more is taken of the device: a message waits for its turn (R-H4).
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held.as_ref().map(|held| held.until)
+    }
+
+    /// Takes the message that waits, if its turn has come.
+    pub(super) fn release(&mut self, out: &mut Outbox) -> Result<(), Ending> {
+        match self.held.take_if(|held| held.until <= Instant::now()) {
+            Some(held) => self.take_message(&held.publish, out),
+            None => Ok(()),
         }
     }
 
@@ -314,13 +335,14 @@ impl HubSession {
             return Err(Ending::because("R-G17", 400_000, text));
         };
         match topic {
-            HubPublish::Telemetry { bag } => {
-                let properties = read_properties(bag, publish.retain, None)
-                    .map_err(|error| Ending::because("R-G17", 400_004, error.to_string()))?;
-                self.hub
-                    .accept_telemetry(&self.origin, properties, &publish.payload)
-                    .map_err(|error| Ending::Because(error.reason()))?;
-                acknowledge(publish, out);
+            HubPublish::Telemetry { .. } => {
+                let wait = self.hub.wait_for(Metered::DeviceToCloud);
+                let wait = wait.map_err(|error| Ending::Because(error.reason()))?;
+                if wait.is_zero() {
+                    return self.take_message(publish, out);
+                }
+                let (until, publish) = (Instant::now() + wait, publish.clone());
+                self.held = Some(Box::new(Held { until, publish }));
                 Ok(())
             }
             HubPublish::MethodResponse { status, rid } => {
@@ -330,19 +352,22 @@ impl HubSession {
             }
             HubPublish::TwinGet { rid } => {
                 acknowledge(publish, out);
-                let read = self
-                    .hub
-                    .count(Metered::TwinReads)
-                    .and_then(|()| self.hub.twin_for_device(&self.id));
+                let read = self.taking(Metered::TwinReads);
+                let read = read.and_then(|()| self.hub.twin_for_device(&self.id));
+                if let Ok(document) = &read {
+                    self.hub.charge(document.len());
+                }
                 self.twin_answer(rid, read.map(|document| (200, None, document)), out)
             }
             HubPublish::TwinPatch { rid } => {
                 acknowledge(publish, out);
                 let patched = self
-                    .hub
-                    .count(Metered::TwinUpdates)
+                    .taking(Metered::TwinUpdates)
                     .and_then(|()| body::json(&publish.payload))
                     .and_then(|patch| self.hub.patch_reported(&self.id, &patch));
+                if patched.is_ok() {
+                    self.hub.charge(publish.payload.len());
+                }
                 self.twin_answer(
                     rid,
                     patched.map(|version| (204, Some(version), Bytes::new())),
@@ -350,6 +375,28 @@ impl HubSession {
                 )
             }
         }
+    }
+
+    /// Whether the hub takes one of that kind now: those that are answered do not wait.
+    fn taking(&self, metered: Metered) -> Result<(), ServiceError> {
+        self.hub.check_quota()?;
+        self.hub.count(metered)
+    }
+
+    /// Keeps a message whose turn it is. One that the hub may not take any more ends the session:
+    /// MQTT has no other word for it (R-H4, R-H7).
+    fn take_message(&self, publish: &Publish, out: &mut Outbox) -> Result<(), Ending> {
+        let Some(HubPublish::Telemetry { bag }) = HubPublish::parse(&publish.topic, &self.id)
+        else {
+            return Ok(());
+        };
+        let properties = read_properties(bag, publish.retain, None)
+            .map_err(|error| Ending::because("R-G17", 400_004, error.to_string()))?;
+        self.hub
+            .accept_telemetry(&self.origin, properties, &publish.payload)
+            .map_err(|error| Ending::Because(error.reason()))?;
+        acknowledge(publish, out);
+        Ok(())
     }
 
     fn twin_answer(

@@ -54,10 +54,15 @@ impl Hub {
         payload: Bytes,
     ) -> Result<MethodAnswer, ServiceError> {
         let connect_by = Instant::now() + seconds(request.connect_timeout_seconds());
+        let bytes = payload.len();
         let answer = self.hand_over(id, request, payload, connect_by).await?;
+        self.charge(bytes);
         let answer_by = Instant::now() + seconds(request.response_timeout_seconds());
         match timeout_at(answer_by, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                self.charge(answer.payload.len());
+                Ok(answer)
+            }
             Ok(Err(_)) | Err(_) => Err(ServiceError::new(
                 504_101,
                 "GatewayTimeout",

@@ -17,7 +17,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the sender is no longer there or disabled, which ends its session (R-G4), or the
-    /// message is too large.
+    /// message is too large; if the hub has taken as many as it may today (R-H7).
     pub(crate) fn accept_telemetry(
         &self,
         origin: &Arc<Origin>,
@@ -55,6 +55,7 @@ impl Hub {
         origin: &Arc<Origin>,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<(), ServiceError> {
+        self.check_quota()?;
         let (id, now) = (origin.id(), self.env.clock.now_ms());
         let enabled = self.devices.change_of(id, |held, device| {
             held.last_activity = Some(now);
@@ -65,6 +66,7 @@ impl Hub {
         }
         self.presence.note(id, Presence::reported);
         for message in messages {
+            self.charge(message.counted_bytes());
             let event = self.events.append(message);
             let properties = event.message().properties();
             self.env.events.emit(Event::TelemetryAccepted {

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use linarite_core::hub::quota::{DailyQuota, QuotaExceeded, Spent};
 use linarite_core::hub::tier::Metered;
 use linarite_core::throttle::{Bucket, RateLimit, Refusals, Throttled};
 use linarite_env::{Entropy, UnixMillis};
@@ -52,17 +53,25 @@ impl Meter {
     }
 }
 
-/// What a hub counts, each kind with a limit of its own.
-pub(crate) struct Meters([Meter; Metered::ALL.len()]);
+/// What a hub counts, each kind with a limit of its own, and all messages of a day.
+pub(crate) struct Meters {
+    rates: [Meter; Metered::ALL.len()],
+    daily: Option<DailyQuota>,
+    spent: Mutex<Spent>,
+}
 
 impl Meters {
     pub(crate) fn new(limits: &HubLimits, refusals: Refusals) -> Self {
-        Self(Metered::ALL.map(|metered| Meter::new(limits.of(metered), refusals)))
+        Self {
+            rates: Metered::ALL.map(|metered| Meter::new(limits.of(metered), refusals)),
+            daily: limits.daily(),
+            spent: Mutex::default(),
+        }
     }
 
     fn of(&self, metered: Metered) -> &Meter {
         // The kinds are numbered in the order of `ALL`.
-        &self.0[metered as usize]
+        &self.rates[metered as usize]
     }
 
     /// Whether anything is limited of that kind.
@@ -86,6 +95,22 @@ impl Meters {
         self.of(metered).queue(SHAPING_PATIENCE_MS, now)
     }
 
+    /// Whether any message may still be taken today (R-H7).
+    fn check_daily(&self, now: UnixMillis) -> Result<(), QuotaExceeded> {
+        let Some(quota) = self.daily else {
+            return Ok(());
+        };
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.check(quota, now.0)
+    }
+
+    fn charge(&self, bytes: usize, now: UnixMillis) {
+        if let Some(quota) = self.daily {
+            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            spent.charge(quota, bytes, now.0);
+        }
+    }
+
     /// The same for DPS, which waits as long as it takes (R-H6).
     pub(crate) fn wait_of_dps(&self, now: UnixMillis) -> Duration {
         let meter = self.of(Metered::RegistryOperations);
@@ -103,18 +128,44 @@ impl Hub {
         taken.map_err(|throttled| ServiceError::hub_throttled(metered.name(), throttled))
     }
 
-    /// Waits for the turn of one of a kind (R-H4).
+    /// How long one of a kind has to wait for its turn (R-H4).
     ///
     /// # Errors
     /// 429001 if the queue is full.
-    pub(crate) async fn turn(&self, metered: Metered) -> Result<(), ServiceError> {
+    pub(crate) fn wait_for(&self, metered: Metered) -> Result<Duration, ServiceError> {
         let wait = self.meters.shape(metered, self.env.clock.now_ms());
-        let wait =
-            wait.map_err(|throttled| ServiceError::hub_throttled(metered.name(), throttled))?;
+        wait.map_err(|throttled| ServiceError::hub_throttled(metered.name(), throttled))
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn turn(&self, metered: Metered) -> Result<(), ServiceError> {
+        let wait = self.wait_for(metered)?;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
         Ok(())
+    }
+}
+
+impl Hub {
+    /// Whether the hub still takes messages today.
+    ///
+    /// # Errors
+    /// 403002 until the next day of UTC (R-H7).
+    pub(crate) fn check_quota(&self) -> Result<(), ServiceError> {
+        let checked = self.meters.check_daily(self.env.clock.now_ms());
+        checked.map_err(|exceeded| ServiceError {
+            name: "IotHubQuotaExceeded",
+            ..ServiceError::limit(format!("Quota exceeded: {exceeded}."))
+        })
+    }
+
+    /// Charges for something of that size that the hub took or gave (R-H7).
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.meters.charge(bytes, self.env.clock.now_ms());
     }
 }
 

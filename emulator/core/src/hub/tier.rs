@@ -36,6 +36,8 @@ pub enum Metered {
     Connections,
     /// Queries for twins.
     Queries,
+    /// Messages that devices send.
+    DeviceToCloud,
     /// Messages sent to devices.
     CloudToDevice,
     /// Calls of direct methods, each counted as one of 4 KB.
@@ -50,10 +52,11 @@ pub enum Metered {
 
 impl Metered {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RegistryOperations,
         Self::Connections,
         Self::Queries,
+        Self::DeviceToCloud,
         Self::CloudToDevice,
         Self::MethodCalls,
         Self::TwinReads,
@@ -68,6 +71,7 @@ impl Metered {
             Self::RegistryOperations => "registry operations",
             Self::Connections => "new connections",
             Self::Queries => "queries",
+            Self::DeviceToCloud => "messages of devices",
             Self::CloudToDevice => "messages to devices",
             Self::MethodCalls => "method calls",
             Self::TwinReads => "twin reads",
@@ -86,9 +90,11 @@ impl Metered {
             | Self::Queries
             | Self::CloudToDevice
             | Self::JobOperations => RateLimit::per_minute(count),
-            Self::Connections | Self::MethodCalls | Self::TwinReads | Self::TwinUpdates => {
-                RateLimit::per_second(count)
-            }
+            Self::Connections
+            | Self::DeviceToCloud
+            | Self::MethodCalls
+            | Self::TwinReads
+            | Self::TwinUpdates => RateLimit::per_second(count),
         }
     }
 }
@@ -203,7 +209,9 @@ impl Tier {
             Metered::RegistryOperations | Metered::CloudToDevice | Metered::JobOperations => {
                 by_edition(100 * units, 100 * units, 5_000 * units)
             }
-            Metered::Connections => by_edition((12 * units).max(100), 120 * units, 6_000 * units),
+            Metered::Connections | Metered::DeviceToCloud => {
+                by_edition((12 * units).max(100), 120 * units, 6_000 * units)
+            }
             Metered::Queries => by_edition(20 * units, 20 * units, 1_000 * units),
             // 160 KB, 480 KB and 24 MB a second and unit, by meters of 4 KB.
             Metered::MethodCalls => by_edition(40 * units, 120 * units, 6_144 * units),
@@ -266,6 +274,8 @@ mod tests {
             (Edition::S1, 9, Metered::Connections, 108, 1),
             (Edition::S2, 1, Metered::Connections, 120, 1),
             (Edition::S3, 1, Metered::Connections, 6_000, 1),
+            (Edition::S1, 10, Metered::DeviceToCloud, 120, 1),
+            (Edition::S3, 1, Metered::DeviceToCloud, 6_000, 1),
             (Edition::S1, 2, Metered::Queries, 40, 60),
             (Edition::S3, 1, Metered::Queries, 1_000, 60),
             (Edition::S1, 1, Metered::CloudToDevice, 100, 60),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use linarite_core::dps::allocation::HubWeight;
 use linarite_core::hub::message::MessageSource;
+use linarite_core::hub::quota::{DailyQuota, METER_BYTES};
 use linarite_core::hub::tier::{Edition, Metered, Tier};
 use linarite_core::id::HubHostName;
 use linarite_core::limits::{
@@ -16,7 +17,7 @@ use toml::Spanned;
 
 use super::{ConfigError, Source};
 use crate::config::{C2dConfig, EventsConfig, HubConfig, HubLimits};
-use crate::limits::{PARTITION_BYTES_MIN, THROTTLE_MAX};
+use crate::limits::{DAILY_MESSAGES_MAX, PARTITION_BYTES_MIN, THROTTLE_MAX};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,12 +45,14 @@ pub(super) struct RawHub {
 struct RawLimits {
     registry_operations_per_minute: Option<Spanned<u32>>,
     connections_per_second: Option<Spanned<u32>>,
+    d2c_sends_per_second: Option<Spanned<u32>>,
     queries_per_minute: Option<Spanned<u32>>,
     c2d_sends_per_minute: Option<Spanned<u32>>,
     method_calls_per_second: Option<Spanned<u32>>,
     twin_reads_per_second: Option<Spanned<u32>>,
     twin_updates_per_second: Option<Spanned<u32>>,
     job_operations_per_minute: Option<Spanned<u32>>,
+    messages_per_day: Option<Spanned<u64>>,
 }
 
 /// The hubs of a file, in their order.
@@ -174,6 +177,7 @@ fn read_limits(
             Metered::RegistryOperations,
         ),
         (&raw.connections_per_second, Metered::Connections),
+        (&raw.d2c_sends_per_second, Metered::DeviceToCloud),
         (&raw.queries_per_minute, Metered::Queries),
         (&raw.c2d_sends_per_minute, Metered::CloudToDevice),
         (&raw.method_calls_per_second, Metered::MethodCalls),
@@ -189,6 +193,17 @@ fn read_limits(
                 NonZeroU32::new(count).map(|count| metered.at_most(count)),
             );
         }
+    }
+    if let Some(messages) = &raw.messages_per_day {
+        let messages = source.within("hubs.limits", messages, 0..=DAILY_MESSAGES_MAX)?;
+        let meter_bytes = limits
+            .daily()
+            .map_or(METER_BYTES, |daily| daily.meter_bytes);
+        let quota = DailyQuota {
+            messages,
+            meter_bytes,
+        };
+        limits.set_daily((messages > 0).then_some(quota));
     }
     Ok(limits)
 }
@@ -241,6 +256,24 @@ mod tests {
         assert_eq!(
             (registry.count.get(), registry.window_ms.get()),
             (100, 60_000)
+        );
+        let daily = |lines: &str| hub(lines).unwrap().limits.daily();
+        let quota = |messages, meter_bytes| {
+            Some(DailyQuota {
+                messages,
+                meter_bytes,
+            })
+        };
+        assert_eq!(daily("tier = \"S1\"\nunits = 2\n"), quota(800_000, 4_096));
+        assert_eq!(
+            daily("limits = { messages_per_day = 7 }\n"),
+            quota(7, 4_096)
+        );
+        let free = "tier = \"F1\"\nlimits = { messages_per_day = 7 }\n";
+        assert_eq!(daily(free), quota(7, 512));
+        assert_eq!(
+            daily("tier = \"S1\"\nlimits = { messages_per_day = 0 }\n"),
+            None
         );
         let unknown = hub("limits = { connections = 7 }\n")
             .unwrap_err()
