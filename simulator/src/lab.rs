@@ -83,6 +83,16 @@ impl Lab {
         config.settings = read.settings;
         config.danger_tls_resumption = read.danger_tls_resumption;
         config.dps.throttles = read.dps.throttles;
+        let hub = format!(
+            "[[hubs]]\nhost = \"any.test\"\n{}",
+            scenario.limits.of_hubs()
+        );
+        let read = Config::from_toml("limits", &hub).context("the lab's hubs")?;
+        if let Some(read) = read.hubs.first() {
+            for hub in &mut config.hubs {
+                (hub.tier, hub.limits) = (read.tier, read.limits);
+            }
+        }
         Self::with(env, mode, config).await
     }
 
