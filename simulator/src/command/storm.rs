@@ -26,7 +26,7 @@ pub struct StormArgs {
     /// Number of devices
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=DEVICES_MAX))]
     devices: u32,
-    /// When they come back: at-once, jitter, ramp=10m or rate=100/s
+    /// When they come back: at-once, jitter, ramp=10m, rate=100/s or batches=1000/2m
     #[arg(long, value_name = "PROFILE", default_value = "at-once")]
     arrival: Arrival,
     /// Tier of the hub, whose limits hold: none, F1, S1, S2 or S3

@@ -154,6 +154,19 @@ mod tests {
         assert_eq!(forecast.served_by(60_000, 1_001), 1_001);
     }
 
+    /// R-C13: batches that the bucket holds cost nothing but their own time; larger ones queue up.
+    #[test]
+    fn batches_no_larger_than_the_limit_are_served_as_they_arrive() {
+        let batch = |index: u64| vec![index * 60_000; 1_000];
+        let arrivals: Vec<u64> = (0..5).flat_map(batch).collect();
+        let forecast = Forecast::new(&arrivals, &limits(1_000, None));
+        assert_eq!((forecast.bound_ms, forecast.set_by), (240_000, None));
+        let forecast = Forecast::new(&arrivals, &limits(500, None));
+        // 5,000 devices, 500 of them from the bucket and 500 a minute.
+        assert_eq!(forecast.bound_ms, 540_000);
+        assert_eq!(forecast.served_by(60_000, 2_000), 1_000);
+    }
+
     #[test]
     fn the_curve_climbs_from_the_bucket_at_the_pace() {
         let forecast = Forecast::new(&[0; 3_000], &limits(1_000, None));

@@ -128,6 +128,27 @@ fn jitter_spares_a_fleet_the_waiting() {
     assert!(median(&jitter) < 5_000 && median(&at_once) > 60_000);
 }
 
+/// R-C13: batches of what the limit lets through in the meantime are hardly ever put off.
+#[test]
+fn batches_as_large_as_the_limit_spare_a_fleet_the_waiting() {
+    let at_once = plan(300, 60, None);
+    let batches = Plan {
+        arrival: "batches=60/1m".parse().unwrap(),
+        ..at_once
+    };
+    let (at_once, batches) = (outcome(&at_once), outcome(&batches));
+    assert!(batches.all_served());
+    assert_eq!(
+        (batches.forecast.bound_ms, batches.forecast.set_by),
+        (240_000, None)
+    );
+    let finish_ms = batches.finish_ms.unwrap();
+    assert!((240_000..=250_000).contains(&finish_ms), "{finish_ms}");
+    assert_eq!(batches.registrations.throttled, 0);
+    assert!(at_once.registrations.throttled > 200);
+    assert!(batches.replay.contains(" --arrival batches=60/1m "));
+}
+
 /// A wait counts from the moment a device was to arrive, not from when it got its turn.
 #[test]
 fn without_limits_a_device_waits_for_nothing_but_its_poll() {
