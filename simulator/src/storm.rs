@@ -9,11 +9,13 @@ pub mod arrival;
 mod field;
 pub mod forecast;
 mod html;
+mod junit;
 pub mod outcome;
 mod progress;
 mod stage;
 mod tally;
 mod text;
+pub mod threshold;
 mod wire;
 
 use std::num::NonZeroU32;
@@ -33,6 +35,7 @@ use outcome::Outcome;
 use progress::Progress;
 use stage::Stage;
 use tally::Tally;
+use threshold::Threshold;
 pub use wire::{Over, WireFigures};
 
 /// 2026-01-01T00:00:00Z: when virtual time begins.
@@ -129,6 +132,28 @@ pub struct Plan {
     pub seed: u64,
     /// What lies between the devices and their services.
     pub over: Over,
+    /// What it is held to beside that everybody be served.
+    pub thresholds: Vec<Threshold>,
+}
+
+impl Default for Plan {
+    /// A thousand patient devices at once without limits, TLS or thresholds.
+    fn default() -> Self {
+        Self {
+            devices: 1_000,
+            arrival: Arrival::AtOnce,
+            limits: Limits {
+                registrations_per_minute: None,
+                tier: None,
+                refused_requests_count: false,
+            },
+            patience: Patience::Patient,
+            give_up: Duration::from_secs(30 * 86_400),
+            seed: 1,
+            over: Over::Nothing,
+            thresholds: Vec::new(),
+        }
+    }
 }
 
 impl Plan {

@@ -13,6 +13,7 @@ use super::{Exit, answers, fails};
 use crate::scenario::duration::{DAY_MS, Span};
 use crate::storm::arrival::Arrival;
 use crate::storm::outcome::Outcome;
+use crate::storm::threshold::Threshold;
 use crate::storm::{self, Limits, Over, Patience, Plan};
 
 /// Devices of the largest storm: as many as DPS registers.
@@ -54,10 +55,14 @@ pub struct StormArgs {
     /// TLS over loopback sockets in real time
     #[arg(long, value_name = "WIRE", default_value = "none")]
     over: Over,
+    /// Hold the storm to this as well, such as finish<=15m, p99<=10m, ratio<=1.05, throttled<=20000
+    /// or failed==0; may be given several times
+    #[arg(long = "threshold", value_name = "EXPRESSION")]
+    thresholds: Vec<Threshold>,
     /// Print the outcome as one JSON object
     #[arg(long)]
     json: bool,
-    /// Write storm.json and storm.html into this directory
+    /// Write storm.json, storm.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
@@ -84,7 +89,8 @@ fn limit(text: &str) -> Result<Span, String> {
 
 /// Tries the storm that `args` describe and prints what came of it.
 ///
-/// Gives [`Exit::AsExpected`] if all devices were served, [`Exit::Unexpected`] if not.
+/// Gives [`Exit::AsExpected`] if all devices were served and all thresholds held, and
+/// [`Exit::Unexpected`] if not.
 #[must_use]
 pub fn storm(args: &StormArgs) -> Exit {
     let plan = match plan(args) {
@@ -108,7 +114,7 @@ pub fn storm(args: &StormArgs) -> Exit {
         true => serde_json::to_string(&outcome).map(|json| format!("{json}\n")),
         false => Ok(outcome.text()),
     };
-    let exit = match outcome.all_served() {
+    let exit = match outcome.passed {
         true => Exit::AsExpected,
         false => Exit::Unexpected,
     };
@@ -135,6 +141,7 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
         give_up: Duration::from_millis(u64::try_from(args.limit.0).unwrap_or(0)),
         seed: args.seed,
         over: args.over,
+        thresholds: args.thresholds.clone(),
     })
 }
 
@@ -142,5 +149,6 @@ fn write(outcome: &Outcome, directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let json = serde_json::to_string_pretty(outcome).map_err(io::Error::other)?;
     fs::write(directory.join("storm.json"), json + "\n")?;
+    fs::write(directory.join("junit.xml"), outcome.junit()?)?;
     fs::write(directory.join("storm.html"), outcome.html()?)
 }

@@ -68,7 +68,8 @@ impl Outcome {
                 TEMPLATE,
                 context! {
                     outcome => Serde(self),
-                    all_served => self.all_served(),
+                    passed => self.passed,
+                    measured => self.measured(),
                     headline => self.headline(),
                     forecast => self.forecast_line(),
                     arrived => line(|point| point.arrived),
@@ -84,6 +85,12 @@ impl Outcome {
                 },
             )
             .map_err(io::Error::other)
+    }
+
+    /// What the figure of each threshold came to, for people.
+    fn measured(&self) -> Vec<String> {
+        let thresholds = self.thresholds.iter();
+        thresholds.map(|it| it.measured_text()).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
+use super::threshold::Judgement;
 use super::{Over, Plan, WireFigures};
 use crate::scenario::Span;
 
@@ -49,6 +50,10 @@ pub struct Outcome {
     /// How long devices waited from the moment they were to arrive until they were connected, in
     /// milliseconds; none if no device was.
     pub time_to_service_ms: Option<Percentiles>,
+    /// Whether every device was connected in the end and every threshold held.
+    pub passed: bool,
+    /// What it was held to beside that.
+    pub thresholds: Vec<Judgement>,
     /// How the fleet came back.
     pub curve: Vec<Point>,
     /// Wall time, in milliseconds.
@@ -140,7 +145,7 @@ impl Outcome {
         let give_up_ms = u64::try_from(plan.give_up.as_millis()).unwrap_or(u64::MAX);
         let stalls_at = tally.stalls_at_ms();
         let tier = plan.limits.tier;
-        Self {
+        let mut outcome = Self {
             devices: plan.devices,
             served: tally.served_count(),
             arrival: plan.arrival.to_string(),
@@ -172,11 +177,17 @@ impl Outcome {
                 failed: tally.connects_failed,
             },
             time_to_service_ms: percentiles(tally),
+            passed: false,
+            thresholds: Vec::new(),
             curve: curve(arrivals, forecast, tally),
             wall_ms,
             wire: None,
             replay: plan.replay(),
-        }
+        };
+        let thresholds = plan.thresholds.iter();
+        outcome.thresholds = thresholds.map(|it| it.judge(&outcome)).collect();
+        outcome.passed = finished && outcome.thresholds.iter().all(|it| it.passed);
+        outcome
     }
 
     /// Whether every device was connected in the end.
@@ -199,9 +210,13 @@ impl Plan {
             Over::Nothing => String::new(),
             over => format!(" --over {}", over.name()),
         };
+        let thresholds = self.thresholds.iter();
+        // A shell would take the comparison for its own.
+        let thresholds = thresholds.map(|it| format!(" --threshold '{it}'"));
+        let thresholds: String = thresholds.collect();
         format!(
             "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
-             --firmware {} --seed {} --limit {}{}{over}",
+             --firmware {} --seed {} --limit {}{}{over}{thresholds}",
             self.devices,
             self.arrival,
             registrations.map_or(0, |count| count.get()),

@@ -5,16 +5,13 @@ use super::*;
 fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan {
     Plan {
         devices,
-        arrival: Arrival::AtOnce,
         limits: Limits {
             registrations_per_minute: NonZeroU32::new(registrations),
             tier: tier.map(|(edition, units)| Tier::new(edition, units).unwrap()),
             refused_requests_count: false,
         },
-        patience: Patience::Patient,
         give_up: Duration::from_secs(1_800),
-        seed: 1,
-        over: Over::Nothing,
+        ..Plan::default()
     }
 }
 
@@ -70,7 +67,7 @@ fn naive_firmware_asks_far_more_often_than_patient_firmware() {
     let patient = plan(300, 60, None);
     let naive = Plan {
         patience: Patience::Naive,
-        ..patient
+        ..patient.clone()
     };
     let (patient, naive) = (outcome(&patient), outcome(&naive));
     assert_eq!(patient.forecast, naive.forecast);
@@ -97,7 +94,7 @@ fn naive_firmware_keeps_itself_out_where_refusals_count() {
     patient.give_up = Duration::from_secs(86_400);
     let naive = Plan {
         patience: Patience::Naive,
-        ..patient
+        ..patient.clone()
     };
     let (patient, naive) = (outcome(&patient), outcome(&naive));
     assert!(patient.all_served() && !patient.stalled);
@@ -119,7 +116,7 @@ fn jitter_spares_a_fleet_the_waiting() {
     let at_once = plan(300, 60, None);
     let jitter = Plan {
         arrival: Arrival::Jitter,
-        ..at_once
+        ..at_once.clone()
     };
     let (at_once, jitter) = (outcome(&at_once), outcome(&jitter));
     assert!(jitter.all_served());
@@ -134,7 +131,7 @@ fn batches_as_large_as_the_limit_spare_a_fleet_the_waiting() {
     let at_once = plan(300, 60, None);
     let batches = Plan {
         arrival: "batches=60/1m".parse().unwrap(),
-        ..at_once
+        ..at_once.clone()
     };
     let (at_once, batches) = (outcome(&at_once), outcome(&batches));
     assert!(batches.all_served());
@@ -198,6 +195,59 @@ fn a_storm_that_is_given_up_says_who_was_left() {
             .text()
             .starts_with(&format!("NOT SERVED  {left} of 300 devices"))
     );
+}
+
+#[test]
+fn a_storm_is_held_to_its_thresholds() {
+    let mut held = plan(200, 60, None);
+    let texts = ["finish>=140s", "throttled>=100", "failed==0", "ratio<2.5"];
+    held.thresholds = texts.map(|text| text.parse().unwrap()).to_vec();
+    let outcome = outcome(&held);
+    assert!(outcome.all_served() && outcome.passed);
+    let written = texts.map(|text| format!(" --threshold '{}'", text.replace("140s", "2m20s")));
+    assert!(
+        outcome.replay.ends_with(&written.concat()),
+        "{}",
+        outcome.replay
+    );
+
+    held.thresholds = vec!["p50<=1s".parse().unwrap(), "failed==0".parse().unwrap()];
+    let outcome = self::outcome(&held);
+    assert!(outcome.all_served() && !outcome.passed);
+    let text = outcome.text();
+    assert!(
+        text.starts_with("FAILED  1 of 2 thresholds; all 200 devices were served"),
+        "{text}"
+    );
+    assert!(text.contains("  threshold     FAIL  p50<=1s"), "{text}");
+    assert!(text.contains("  threshold     ok    failed==0"), "{text}");
+    let junit = outcome.junit().unwrap();
+    assert!(
+        junit.contains(r#"tests="3" skipped="0" failures="1""#),
+        "{junit}"
+    );
+    let median = outcome.thresholds[0].measured_text();
+    assert!(junit.contains(&format!("p50 is {median}")), "{junit}");
+    let page = outcome.html().unwrap();
+    assert!(
+        page.contains("<code>p50&lt;=1s</code>") && page.contains(">missed</td>"),
+        "{page}"
+    );
+}
+
+/// A figure that a storm does not have holds to nothing.
+#[test]
+fn what_cannot_be_measured_holds_no_threshold() {
+    let mut short = plan(300, 60, None);
+    short.give_up = Duration::from_secs(60);
+    short.thresholds = ["finish<=30d", "finish!=1s", "ratio>=0", "p50<=1h"]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+    let outcome = outcome(&short);
+    let passed: Vec<bool> = outcome.thresholds.iter().map(|it| it.passed).collect();
+    assert_eq!(passed, [false, false, false, true]);
+    assert_eq!(outcome.thresholds[0].measured_text(), "nothing to measure");
+    assert!(!outcome.passed);
 }
 
 #[test]

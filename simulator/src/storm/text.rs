@@ -10,7 +10,14 @@ impl Outcome {
     #[must_use]
     pub fn headline(&self) -> String {
         let wall = format!("({} of wall time)", span(self.wall_ms.unsigned_abs()));
+        let missed = self.thresholds.iter().filter(|it| !it.passed).count();
         match self.finish_ms {
+            Some(finish) if missed > 0 => format!(
+                "FAILED  {missed} of {} thresholds; all {} devices were served after {}  {wall}",
+                self.thresholds.len(),
+                thousands(u64::from(self.devices)),
+                span(finish),
+            ),
             Some(finish) => format!(
                 "SERVED  all {} devices after {}  {wall}",
                 thousands(u64::from(self.devices)),
@@ -87,6 +94,14 @@ impl Outcome {
                 span(waits.max),
             );
             line("until served", &waits);
+        }
+        for judgement in &self.thresholds {
+            let held = if judgement.passed { "ok    " } else { "FAIL  " };
+            let what = &judgement.threshold;
+            line(
+                "threshold",
+                &format!("{held}{what:<20}  {}", judgement.measured_text()),
+            );
         }
         if let Some(wire) = &self.wire {
             line("wire", &wire.line());
