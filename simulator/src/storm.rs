@@ -16,6 +16,7 @@ mod stage;
 mod tally;
 mod text;
 pub mod threshold;
+pub mod waits;
 mod wire;
 
 use std::num::NonZeroU32;

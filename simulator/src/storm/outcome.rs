@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
 use super::threshold::Judgement;
+use super::waits::{Percentiles, Rank};
 use super::{Over, Plan, WireFigures};
 use crate::scenario::Span;
 
@@ -50,6 +51,12 @@ pub struct Outcome {
     /// How long devices waited from the moment they were to arrive until they were connected, in
     /// milliseconds; none if no device was.
     pub time_to_service_ms: Option<Percentiles>,
+    /// Of that, until DPS had assigned them; none if it assigned nobody.
+    pub registration_ms: Option<Percentiles>,
+    /// Of that, from there until they were connected.
+    pub connect_ms: Option<Percentiles>,
+    /// All of that distribution, from the shortest wait to the longest.
+    pub time_to_service_by_percentile: Vec<Rank>,
     /// Whether every device was connected in the end and every threshold held.
     pub passed: bool,
     /// What it was held to beside that.
@@ -94,23 +101,6 @@ pub struct Connects {
     pub refused: u64,
     /// Failed in any other way.
     pub failed: u64,
-}
-
-/// A distribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Percentiles {
-    /// Half of the devices waited no longer.
-    pub p50: u64,
-    /// Nine in ten.
-    pub p90: u64,
-    /// 99 in a hundred.
-    pub p99: u64,
-    /// 999 in a thousand.
-    pub p999: u64,
-    /// The longest wait.
-    pub max: u64,
-    /// The mean.
-    pub mean: u64,
 }
 
 /// How far the fleet was at a moment.
@@ -176,7 +166,10 @@ impl Outcome {
                 refused: tally.connects_refused,
                 failed: tally.connects_failed,
             },
-            time_to_service_ms: percentiles(tally),
+            time_to_service_ms: tally.until_served.percentiles(),
+            registration_ms: tally.until_registered.percentiles(),
+            connect_ms: tally.until_connected.percentiles(),
+            time_to_service_by_percentile: tally.until_served.ranks(),
             passed: false,
             thresholds: Vec::new(),
             curve: curve(arrivals, forecast, tally),
@@ -237,25 +230,6 @@ impl Plan {
 )]
 fn ratio(finish_ms: u64, bound_ms: u64) -> Option<f64> {
     (bound_ms > 0).then(|| finish_ms as f64 / bound_ms as f64)
-}
-
-fn percentiles(tally: &Tally) -> Option<Percentiles> {
-    let waits = tally.served.iter().zip(&tally.arrivals);
-    let wait = |(served, arrival): (&Option<u32>, &u64)| Some(u64::from((*served)?) - *arrival);
-    let mut waits: Vec<u64> = waits.filter_map(wait).collect();
-    waits.sort_unstable();
-    let max = *waits.last()?;
-    // The smallest wait that so many in a thousand do not exceed.
-    let at = |thousandths: usize| waits[(waits.len() * thousandths).div_ceil(1000).max(1) - 1];
-    let sum: u64 = waits.iter().sum();
-    Some(Percentiles {
-        p50: at(500),
-        p90: at(900),
-        p99: at(990),
-        p999: at(999),
-        max,
-        mean: sum / u64::try_from(waits.len()).unwrap_or(1).max(1),
-    })
 }
 
 fn curve(arrivals: &[u64], forecast: &Forecast, tally: &Tally) -> Vec<Point> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::waits::Waits;
 use crate::observation::Observation;
 use crate::wire::dps::is_transient;
 
@@ -17,6 +18,12 @@ pub(super) struct Tally {
     pub(super) registered: Vec<Moment>,
     /// When each was connected to its hub.
     pub(super) served: Vec<Moment>,
+    /// From a device's arrival until it was assigned for the first time.
+    pub(super) until_registered: Waits,
+    /// From there, or from the arrival of who needs no registration, until it was connected.
+    pub(super) until_connected: Waits,
+    /// From a device's arrival until it was connected.
+    pub(super) until_served: Waits,
     /// Registrations that DPS carried out.
     pub(super) accepted: u64,
     /// Registrations that DPS put off (R-H1).
@@ -54,6 +61,9 @@ impl Tally {
             arrivals,
             registered: vec![None; devices],
             served: vec![None; devices],
+            until_registered: Waits::new(),
+            until_connected: Waits::new(),
+            until_served: Waits::new(),
             accepted: 0,
             throttled: 0,
             polls_throttled: 0,
@@ -90,8 +100,11 @@ impl Tally {
             Observation::RegistrationSucceeded { .. } => {
                 self.accepted += 1;
                 self.progressed_ms = self.progressed_ms.max(at_ms);
-                let first = &mut self.registered[device];
-                *first = first.or(moment);
+                if self.registered[device].is_none() {
+                    self.registered[device] = moment;
+                    self.until_registered
+                        .note(at_ms.saturating_sub(self.arrivals[device]));
+                }
             }
             Observation::RegistrationFailed { status, .. } if is_transient(*status) => {
                 self.throttled += 1;
@@ -107,6 +120,10 @@ impl Tally {
                 self.progressed_ms = self.progressed_ms.max(at_ms);
                 self.served[device] = moment;
                 self.served_count += 1;
+                let arrived = self.arrivals[device];
+                let assigned = self.registered[device].map_or(arrived, u64::from);
+                self.until_connected.note(at_ms.saturating_sub(assigned));
+                self.until_served.note(at_ms.saturating_sub(arrived));
                 return true;
             }
             _ => {}

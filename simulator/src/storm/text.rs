@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::outcome::Outcome;
+use super::waits::Percentiles;
 use crate::scenario::duration::Span;
 
 impl Outcome {
@@ -84,16 +85,14 @@ impl Outcome {
         line("forecast", &self.forecast_line());
         line("registrations", &self.registrations_line());
         line("connections", &self.connects_line());
-        if let Some(waits) = self.time_to_service_ms {
-            let waits = format!(
-                "p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}",
-                span(waits.p50),
-                span(waits.p90),
-                span(waits.p99),
-                span(waits.p999),
-                span(waits.max),
-            );
-            line("until served", &waits);
+        for (title, waits) in [
+            ("until served", self.time_to_service_ms),
+            ("  registered", self.registration_ms),
+            ("  connected", self.connect_ms),
+        ] {
+            if let Some(waits) = waits {
+                line(title, &waits.text());
+            }
         }
         for judgement in &self.thresholds {
             let held = if judgement.passed { "ok    " } else { "FAIL  " };
@@ -138,6 +137,20 @@ impl Outcome {
             let _ = write!(line, ", {} failed", thousands(self.connects.failed));
         }
         line
+    }
+}
+
+impl Percentiles {
+    /// In one line, for people.
+    fn text(&self) -> String {
+        format!(
+            "p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}",
+            span(self.p50),
+            span(self.p90),
+            span(self.p99),
+            span(self.p999),
+            span(self.max),
+        )
     }
 }
 

@@ -7,8 +7,9 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::outcome::{Outcome, Percentiles};
+use super::outcome::Outcome;
 use super::text::{span, thousands};
+use super::waits::Percentiles;
 use crate::scenario::duration::Span;
 use crate::scenario::suggest::with_suggestion;
 
@@ -26,10 +27,11 @@ enum Figure {
 }
 
 /// All figures, in the order in which they are told.
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     Figure::Finish,
     Figure::Wait("p50", |waits| waits.p50),
     Figure::Wait("p90", |waits| waits.p90),
+    Figure::Wait("p95", |waits| waits.p95),
     Figure::Wait("p99", |waits| waits.p99),
     Figure::Wait("p999", |waits| waits.p999),
     Figure::Wait("max", |waits| waits.max),
