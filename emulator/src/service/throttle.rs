@@ -1,5 +1,6 @@
 //! A limit that many share (R-H1).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Meter {
     limit: Option<RateLimit>,
     refusals: Refusals,
     bucket: Mutex<Bucket>,
+    /// Whether it does not hold for the time being.
+    lifted: AtomicBool,
 }
 
 impl Meter {
@@ -27,7 +30,18 @@ impl Meter {
             limit,
             refusals,
             bucket,
+            lifted: AtomicBool::new(false),
         }
+    }
+
+    /// Has the limit not hold, nor anything count, until it is not `lifted` any more.
+    pub(crate) fn lift(&self, lifted: bool) {
+        self.lifted.store(lifted, Ordering::Relaxed);
+    }
+
+    /// The limit that holds now.
+    fn in_force(&self) -> Option<RateLimit> {
+        self.limit.filter(|_| !self.lifted.load(Ordering::Relaxed))
     }
 
     /// Takes one.
@@ -35,7 +49,7 @@ impl Meter {
     /// # Errors
     /// If nothing is left.
     pub(crate) fn take(&self, now: UnixMillis) -> Result<(), Throttled> {
-        let Some(limit) = self.limit else {
+        let Some(limit) = self.in_force() else {
             return Ok(());
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +57,7 @@ impl Meter {
     }
 
     fn queue(&self, patience_ms: u32, now: UnixMillis) -> Result<Duration, Throttled> {
-        let Some(limit) = self.limit else {
+        let Some(limit) = self.in_force() else {
             return Ok(Duration::ZERO);
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,6 +72,11 @@ pub(crate) struct Meters([Meter; Metered::ALL.len()]);
 impl Meters {
     pub(crate) fn new(limits: &HubLimits, refusals: Refusals) -> Self {
         Self(Metered::ALL.map(|metered| Meter::new(limits.of(metered), refusals)))
+    }
+
+    /// Has no limit hold until they are not `lifted` any more.
+    pub(crate) fn lift(&self, lifted: bool) {
+        self.0.iter().for_each(|meter| meter.lift(lifted));
     }
 
     fn of(&self, metered: Metered) -> &Meter {

@@ -12,6 +12,7 @@ use linarite_core::hub::tier::{Edition, Tier};
 use super::{Exit, answers, fails};
 use crate::scenario::duration::{DAY_MS, Span};
 use crate::storm::arrival::Arrival;
+use crate::storm::cause::Cause;
 use crate::storm::outcome::Outcome;
 use crate::storm::threshold::Threshold;
 use crate::storm::{self, Limits, Over, Patience, Plan};
@@ -27,6 +28,12 @@ pub struct StormArgs {
     /// Number of devices
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=DEVICES_MAX))]
     devices: u32,
+    /// Why they come back: first-boot, root-expiry, breach, hub-failover or power-cut
+    #[arg(long, value_name = "CAUSE", default_value = "first-boot")]
+    cause: Cause,
+    /// After a power cut devices have forgotten their hub and register first
+    #[arg(long)]
+    forget_hub: bool,
     /// When they come back: at-once, jitter, ramp=10m, rate=100/s or batches=1000/2m
     #[arg(long, value_name = "PROFILE", default_value = "at-once")]
     arrival: Arrival,
@@ -129,8 +136,19 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
     let tier = tier
         .transpose()
         .map_err(|error| format!("--units: {error}"))?;
+    let cause = match (args.cause, args.forget_hub) {
+        (cause, false) => cause,
+        (Cause::PowerCut { .. }, true) => Cause::PowerCut { forgetful: true },
+        (cause, true) => {
+            return Err(format!(
+                "--forget-hub: only devices that lost power can have forgotten their hub; expected \
+                 --cause power-cut, not {cause}"
+            ));
+        }
+    };
     Ok(Plan {
         devices: args.devices,
+        cause,
         arrival: args.arrival,
         limits: Limits {
             registrations_per_minute: NonZeroU32::new(args.registrations_per_minute),

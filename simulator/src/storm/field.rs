@@ -11,22 +11,27 @@ use std::time::Duration;
 use bytes::BytesMut;
 use linarite_env::UnixMillis;
 
-use super::Plan;
 use super::progress::Progress;
+use super::prologue::Held;
 use super::stage::Stage;
 use super::tally::Tally;
+use super::{Plan, name_of};
 use crate::device::{Device, Link, Output};
 use crate::firmware::Firmware;
 use crate::lab::bare::Desk;
-use crate::observation::DeviceIndex;
-use crate::pki::PkiError;
-use crate::plan::DevicePlan;
+use crate::observation::{DeviceIndex, Observation};
+use crate::pki::{Credential, PkiError};
+use crate::plan::{DevicePlan, Past};
 use crate::wire::dps::is_put_off;
 use crate::wire::{PACKET_MAX, Packet};
 
 /// A device that is not served yet, and its connections.
 struct Body {
     device: Device,
+    /// What it was switched on with.
+    credential: Credential,
+    /// What DPS has said of it.
+    past: Option<Past>,
     /// To DPS, and to the hub by either link.
     desks: [Option<Box<Desk>>; 3],
     /// When it is to be looked at next.
@@ -56,6 +61,10 @@ pub(super) struct Field<'a> {
     buffer: BytesMut,
     /// Whether polls are left out whose answer is known.
     pub(super) foresight: bool,
+    /// What devices hold from before, by device; empty where that is nothing.
+    held: Vec<Option<Held>>,
+    /// Whether what they will have held is wanted.
+    remembers: bool,
 }
 
 impl<'a> Field<'a> {
@@ -81,7 +90,28 @@ impl<'a> Field<'a> {
             progress,
             buffer: BytesMut::new(),
             foresight: true,
+            held: Vec::new(),
+            remembers: false,
         }
+    }
+
+    /// Has devices begin with what they hold from before.
+    pub(super) fn begin_with(&mut self, held: Vec<Held>) {
+        self.held = held.into_iter().map(Some).collect();
+    }
+
+    /// Has the field remember what devices hold once they are served.
+    pub(super) fn remember(&mut self) {
+        self.remembers = true;
+        self.held = vec![None; self.places.len()];
+    }
+
+    /// What devices hold that were served.
+    pub(super) fn held(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.held)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Until every device is served, or the storm is given up.
@@ -133,6 +163,10 @@ impl<'a> Field<'a> {
         };
         let served = self.perform(index, &mut body, now);
         let place = if served {
+            if self.remembers {
+                let (credential, past) = (body.credential.clone(), body.past.take());
+                self.held[index as usize] = Some(Held { credential, past });
+            }
             let [_, a, b] = body.desks;
             Place::Served { _desk: a.or(b) }
         } else {
@@ -152,8 +186,16 @@ impl<'a> Field<'a> {
     /// Makes a device and switches it on.
     fn arrive(&self, index: u32, now: UnixMillis) -> Result<Box<Body>, PkiError> {
         let index = DeviceIndex(index);
-        let name = format!("dev-{:07}", u64::from(index.0) + 1);
-        let credential = self.stage.credential(&name)?;
+        let name = name_of(index.0);
+        let held = self.held.get(index.0 as usize).cloned().flatten();
+        let (credential, past) = match held {
+            Some(held) => (held.credential, held.past),
+            None => (self.stage.credential(&name)?, None),
+        };
+        let next = match self.remembers {
+            true => None,
+            false => self.stage.next_credential(&name)?,
+        };
         let plan = DevicePlan {
             index,
             registration_id: name.into(),
@@ -162,13 +204,19 @@ impl<'a> Field<'a> {
             lag: Duration::ZERO,
             telemetry_every: Duration::ZERO,
             faults: None,
+            past,
         };
         let account = Arc::clone(&self.stage.account);
         let mut device = Device::new(&plan, account, &self.stage.env.entropy);
-        device.store_credential(credential, now);
+        device.store_credential(credential.clone(), now);
+        if let Some(next) = next {
+            device.store_credential(next, now);
+        }
         device.wake(now);
         Ok(Box::new(Body {
             device,
+            credential,
+            past: None,
             desks: [None, None, None],
             due: None,
         }))
@@ -181,6 +229,9 @@ impl<'a> Field<'a> {
             match output {
                 Output::Report(observation) => {
                     let at_ms = self.since_start(now);
+                    if self.remembers {
+                        body.past = past_of(&observation).or(body.past.take());
+                    }
                     served |= self.tally.note(index as usize, at_ms, &observation);
                 }
                 Output::Connect {
@@ -246,6 +297,18 @@ fn pass_over_polls(body: &mut Body, now: UnixMillis) {
     if let (Some(desk), Some(every)) = (desk, body.device.polls_every(now)) {
         let polls = desk.pass_over_polls(every);
         body.device.pass_over_polls(polls, every);
+    }
+}
+
+/// What a device knows after `observation` of where it belongs, if it is about that.
+pub(super) fn past_of(observation: &Observation) -> Option<Past> {
+    match observation {
+        Observation::RegistrationSucceeded { hub, device_id, .. } => Some(Past {
+            hub: hub.as_str().into(),
+            device_id: device_id.as_str().into(),
+            dropped: false,
+        }),
+        _ => None,
     }
 }
 

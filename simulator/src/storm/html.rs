@@ -7,6 +7,7 @@ use std::io;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 
+use super::forecast::Gate;
 use super::outcome::{Outcome, Point};
 use super::text::{span, thousands};
 use chart::Chart;
@@ -25,6 +26,7 @@ impl Outcome {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
         environment.add_filter("span", |ms: u64| span(ms));
+        let paces: Vec<String> = self.forecast.gates.iter().map(Gate::pace).collect();
         environment.add_filter("thousands", |number: u64| thousands(number));
         environment
             .render_str(
@@ -35,6 +37,7 @@ impl Outcome {
                     headline => self.headline(),
                     forecast => self.forecast_line(),
                     measured => self.measured(),
+                    paces,
                     fleet => Serde(self.fleet()),
                     waits => Serde(self.waits()),
                 },

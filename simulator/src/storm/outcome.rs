@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::cause::Cause;
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
 use super::threshold::Judgement;
@@ -17,6 +18,13 @@ const POINTS: u64 = 60;
 pub struct Outcome {
     /// How many devices there were.
     pub devices: u32,
+    /// Why they came back.
+    pub cause: &'static str,
+    /// What that means, in a sentence.
+    pub told: &'static str,
+    /// Whether they had forgotten their hub; none where that is no question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub_forgotten: Option<bool>,
     /// How many of them were connected in the end.
     pub served: u32,
     /// How they came back.
@@ -48,6 +56,9 @@ pub struct Outcome {
     pub polls_throttled: u64,
     /// What became of connections to the hub.
     pub connects: Connects,
+    /// Devices that were connected with the first generation of their certificate, and with the
+    /// second if there is one.
+    pub served_with_generation: Vec<u32>,
     /// How long devices waited from the moment they were to arrive until they were connected, in
     /// milliseconds; none if no device was.
     pub time_to_service_ms: Option<Percentiles>,
@@ -99,6 +110,8 @@ pub struct Registrations {
 pub struct Connects {
     /// Put off with CONNACK 3.
     pub refused: u64,
+    /// Refused as unauthorized (CONNACK 4 or 5).
+    pub unauthorized: u64,
     /// Failed in any other way.
     pub failed: u64,
 }
@@ -137,6 +150,12 @@ impl Outcome {
         let tier = plan.limits.tier;
         let mut outcome = Self {
             devices: plan.devices,
+            cause: plan.cause.name(),
+            told: plan.cause.told(),
+            hub_forgotten: match plan.cause {
+                Cause::PowerCut { forgetful } => Some(forgetful),
+                _ => None,
+            },
             served: tally.served_count(),
             arrival: plan.arrival.to_string(),
             tier: tier.map(|tier| tier.edition().name().to_owned()),
@@ -164,8 +183,10 @@ impl Outcome {
             polls_throttled: tally.polls_throttled,
             connects: Connects {
                 refused: tally.connects_refused,
+                unauthorized: tally.connects_unauthorized,
                 failed: tally.connects_failed,
             },
+            served_with_generation: tally.served_with.clone(),
             time_to_service_ms: tally.until_served.percentiles(),
             registration_ms: tally.until_registered.percentiles(),
             connect_ms: tally.until_connected.percentiles(),
@@ -207,8 +228,13 @@ impl Plan {
         // A shell would take the comparison for its own.
         let thresholds = thresholds.map(|it| format!(" --threshold '{it}'"));
         let thresholds: String = thresholds.collect();
+        let cause = match self.cause {
+            Cause::FirstBoot => String::new(),
+            Cause::PowerCut { forgetful: true } => " --cause power-cut --forget-hub".to_owned(),
+            cause => format!(" --cause {cause}"),
+        };
         format!(
-            "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
+            "linarite storm --devices {}{cause} --arrival {} --tier {hub} --registrations-per-minute {} \
              --firmware {} --seed {} --limit {}{}{over}{thresholds}",
             self.devices,
             self.arrival,

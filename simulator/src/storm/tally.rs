@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::waits::Waits;
-use crate::observation::Observation;
+use crate::observation::{Generation, Observation};
 use crate::wire::dps::is_transient;
 
 /// When something happened to a device, in milliseconds since the start; none if it did not.
@@ -34,6 +34,10 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// Connections that the hub put off (R-H5).
     pub(super) connects_refused: u64,
+    /// Connections that the hub refused as unauthorized (R-G10, R-E7).
+    pub(super) connects_unauthorized: u64,
+    /// Devices that were served, by the generation of the certificate they showed.
+    pub(super) served_with: Vec<u32>,
     /// Connections that failed in any other way.
     pub(super) connects_failed: u64,
     /// Whatever was put off, by second.
@@ -48,8 +52,10 @@ pub(super) struct Tally {
     served_count: u32,
 }
 
-/// What CONNACK 3 is called.
+/// CONNACK "server unavailable".
 const UNAVAILABLE: u8 = 3;
+/// CONNACK "bad user name or password" and "not authorized".
+const UNAUTHORIZED: [u8; 2] = [4, 5];
 
 impl Tally {
     /// Nothing yet. A storm in which nobody gets a step further for `patience` after all have
@@ -69,6 +75,8 @@ impl Tally {
             polls_throttled: 0,
             failed: 0,
             connects_refused: 0,
+            connects_unauthorized: 0,
+            served_with: Vec::new(),
             connects_failed: 0,
             put_off: Vec::new(),
             last_ms: 0,
@@ -115,8 +123,12 @@ impl Tally {
                 self.connects_refused += 1;
                 self.put_off(at_ms);
             }
+            Observation::ConnectRefused { connack, .. } if UNAUTHORIZED.contains(connack) => {
+                self.connects_unauthorized += 1;
+            }
             Observation::ConnectRefused { .. } => self.connects_failed += 1,
-            Observation::SessionOpened { .. } if self.served[device].is_none() => {
+            Observation::SessionOpened { generation } if self.served[device].is_none() => {
+                self.served_with(*generation);
                 self.progressed_ms = self.progressed_ms.max(at_ms);
                 self.served[device] = moment;
                 self.served_count += 1;
@@ -135,6 +147,15 @@ impl Tally {
     pub(super) fn poll_put_off(&mut self, at_ms: u64) {
         self.polls_throttled += 1;
         self.put_off(at_ms);
+    }
+
+    fn served_with(&mut self, generation: Generation) {
+        // Generations are numbered from 1, and no storm has a third.
+        let place = generation.0.saturating_sub(1).min(1) as usize;
+        if self.served_with.len() <= place {
+            self.served_with.resize(place + 1, 0);
+        }
+        self.served_with[place] += 1;
     }
 
     fn put_off(&mut self, at_ms: u64) {

@@ -2,6 +2,8 @@ use linarite_core::hub::tier::Edition;
 
 use super::*;
 
+mod causes;
+
 fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan {
     Plan {
         devices,

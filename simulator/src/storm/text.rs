@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::forecast::Gate;
 use super::outcome::Outcome;
 use super::waits::Percentiles;
 use crate::scenario::duration::Span;
@@ -43,12 +44,7 @@ impl Outcome {
         let gate =
             { self.forecast.gates.iter() }.find(|gate| Some(gate.name) == self.forecast.set_by);
         let mut line = match gate {
-            Some(gate) => format!(
-                "at least {bound}, set by {} ({} in {})",
-                gate.name,
-                thousands(u64::from(gate.count)),
-                span(u64::from(gate.window_ms)),
-            ),
+            Some(gate) => format!("at least {bound}, set by {} ({})", gate.name, gate.pace()),
             None => format!("at least {bound}, when the last device arrives"),
         };
         if let Some(ratio) = self.ratio {
@@ -72,6 +68,7 @@ impl Outcome {
         let mut line = |title: &str, what: &str| {
             let _ = writeln!(text, "  {title:<14}{what}");
         };
+        line("cause", &format!("{}: {}", self.cause, self.told));
         let fleet = format!(
             "{}, {} firmware, seed {}",
             self.arrival, self.firmware, self.seed
@@ -133,10 +130,34 @@ impl Outcome {
             thousands(u64::from(self.devices)),
             thousands(self.connects.refused),
         );
-        if self.connects.failed > 0 {
-            let _ = write!(line, ", {} failed", thousands(self.connects.failed));
+        for (count, what) in [
+            (self.connects.unauthorized, "refused as unauthorized"),
+            (self.connects.failed, "failed"),
+        ] {
+            if count > 0 {
+                let _ = write!(line, ", {} {what}", thousands(count));
+            }
+        }
+        if let [first, second] = self.served_with_generation[..] {
+            let (first, second) = (thousands(u64::from(first)), thousands(u64::from(second)));
+            let _ = write!(
+                line,
+                "; {second} with the new certificate, {first} with the old"
+            );
         }
         line
+    }
+}
+
+impl Gate {
+    /// How often it lets a device through, for people.
+    pub(super) fn pace(&self) -> String {
+        let count = thousands(u64::from(self.count));
+        let pace = format!("{count} in {}", span(u64::from(self.window_ms)));
+        match self.times {
+            1 => pace,
+            times => format!("{pace}, {times} for each device"),
+        }
     }
 }
 

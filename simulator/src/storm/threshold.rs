@@ -27,7 +27,7 @@ enum Figure {
 }
 
 /// All figures, in the order in which they are told.
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 14] = [
     Figure::Finish,
     Figure::Wait("p50", |waits| waits.p50),
     Figure::Wait("p90", |waits| waits.p90),
@@ -40,6 +40,7 @@ const FIGURES: [Figure; 13] = [
     Figure::Count("throttled", |it| it.registrations.throttled),
     Figure::Count("polls-throttled", |it| it.polls_throttled),
     Figure::Count("refused", |it| it.connects.refused),
+    Figure::Count("unauthorized", |it| it.connects.unauthorized),
     Figure::Count("failed", |it| it.registrations.failed + it.connects.failed),
 ];
 

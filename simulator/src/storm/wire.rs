@@ -5,8 +5,10 @@
 //! and the forecast are those of a storm without TLS; only what lies between is real.
 
 mod cost;
+mod prologue;
 
 use std::fmt;
+use std::iter;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,11 +21,11 @@ use super::field::after;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use super::tally::Tally;
-use super::{Opening, Plan};
+use super::{Opening, Plan, name_of};
 use crate::fleet::Fleet;
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
-use crate::plan::{DevicePlan, Window};
+use crate::plan::{DevicePlan, Past, Window};
 use cost::Cost;
 
 pub use cost::WireFigures;
@@ -129,12 +131,16 @@ pub(super) fn run(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
 }
 
 async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
-    let opening = Opening::of(plan).await?;
-    let stage = &opening.stage;
-    let plans = device_plans(plan, &opening.by_device);
+    let mut opening = Opening::of(plan).await?;
     // Made before the first device arrives: a device has its certificate from the factory.
-    let credentials = plans.iter().map(|it| stage.credential(&it.registration_id));
+    let credentials = (0..plan.devices).map(|index| opening.stage.credential(&name_of(index)));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
+    let pasts = prologue::play(&opening.stage, plan, &credentials).await?;
+    opening.begins();
+    let stage = &opening.stage;
+    let next = (0..plan.devices).map(|index| stage.next_credential(&name_of(index)));
+    let next: Vec<_> = next.collect::<Result<_, _>>()?;
+    let plans = device_plans(plan, &opening.by_device, &pasts);
 
     let cost = Cost::now();
     let clock = &stage.env.clock;
@@ -149,8 +155,10 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
         Arc::clone(&watch) as _,
         HANDSHAKES_AT_ONCE,
     )?;
-    for (index, credential) in (0..).zip(credentials) {
-        fleet.store(DeviceIndex(index), credential).await?;
+    for ((index, credential), next) in (0..).zip(credentials).zip(next) {
+        for credential in iter::once(credential).chain(next) {
+            fleet.store(DeviceIndex(index), credential).await?;
+        }
     }
     watch.until_over(plan.give_up, clock).await;
     let cost = Cost::now().since(&cost);
@@ -162,8 +170,9 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// What the fleet is made of: each device is switched on when it arrives, and stays on.
-fn device_plans(plan: &Plan, arrivals: &[u64]) -> Vec<DevicePlan> {
+/// What the fleet is made of: each device is switched on when it arrives, with what it knows by
+/// then, and stays on.
+fn device_plans(plan: &Plan, arrivals: &[u64], pasts: &[Past]) -> Vec<DevicePlan> {
     let firmware = Arc::new(plan.firmware());
     let awake: Arc<[Window]> = Arc::from([Window {
         from: Duration::ZERO,
@@ -171,12 +180,13 @@ fn device_plans(plan: &Plan, arrivals: &[u64]) -> Vec<DevicePlan> {
     }]);
     let device = |(index, arrival): (u32, &u64)| DevicePlan {
         index: DeviceIndex(index),
-        registration_id: format!("dev-{:07}", u64::from(index) + 1).into(),
+        registration_id: name_of(index).into(),
         firmware: Arc::clone(&firmware),
         windows: Arc::clone(&awake),
         lag: Duration::from_millis(*arrival),
         telemetry_every: Duration::ZERO,
         faults: None,
+        past: { pasts.get(index as usize) }.and_then(|past| plan.remembered(past.clone())),
     };
     (0..).zip(arrivals).map(device).collect()
 }
