@@ -7,6 +7,7 @@
 
 pub mod arrival;
 pub mod cause;
+pub mod echo;
 mod field;
 pub mod forecast;
 mod html;
@@ -31,8 +32,10 @@ use linarite_core::throttle::RateLimit;
 use linarite_env::{Clock, Env, UnixMillis};
 
 use crate::firmware::{Firmware, OnThrottle, Trigger};
+use crate::scenario::duration::Span;
 use arrival::Arrival;
 use cause::{Cause, Toll};
+use echo::Echo;
 use field::Field;
 use forecast::Forecast;
 use outcome::Outcome;
@@ -124,6 +127,8 @@ pub struct Plan {
     pub seed: u64,
     /// What lies between the devices and their services.
     pub over: Over,
+    /// How long the certificates are good that devices get; none where nobody asks what comes then.
+    pub certificate_life: Option<Span>,
     /// What it is held to beside that everybody be served.
     pub thresholds: Vec<Threshold>,
 }
@@ -144,6 +149,7 @@ impl Default for Plan {
             give_up: Duration::from_secs(30 * 86_400),
             seed: 1,
             over: Over::Nothing,
+            certificate_life: None,
             thresholds: Vec::new(),
         }
     }
@@ -154,6 +160,17 @@ impl Plan {
     #[must_use]
     pub fn tolls(&self) -> Vec<Toll> {
         self.cause.tolls(&self.limits)
+    }
+
+    /// What comes when the certificates end that devices get, who come at `arrivals`, ascending. To
+    /// renew one takes what a first registration does.
+    fn echo(&self, arrivals: &[u64]) -> Option<Echo> {
+        let life = self.certificate_life?;
+        Some(Echo::new(
+            arrivals,
+            life,
+            &Cause::FirstBoot.tolls(&self.limits),
+        ))
     }
 
     /// How long a limit takes for the whole fleet at its pace, in milliseconds: the T of R-C12.

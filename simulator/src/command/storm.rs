@@ -52,6 +52,9 @@ pub struct StormArgs {
     /// How devices take being throttled: patient or naive
     #[arg(long, value_name = "FIRMWARE", default_value = "patient")]
     firmware: Patience,
+    /// Life of the certificates that devices get when they come back: says what comes when they end
+    #[arg(long, value_name = "SPAN", value_parser = life)]
+    certificate_life: Option<Span>,
     /// Seed of all chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -92,6 +95,16 @@ fn limit(text: &str) -> Result<Span, String> {
         return Err(format!("`{text}` is not between 1ms and {GIVE_UP_MAX}"));
     }
     Ok(span)
+}
+
+fn life(text: &str) -> Result<Span, String> {
+    let span = Span::parse(text)?;
+    match span > Span(0) {
+        true => Ok(span),
+        false => Err(format!(
+            "`{text}` is no life of a certificate; write it like 90d"
+        )),
+    }
 }
 
 /// Tries the storm that `args` describe and prints what came of it.
@@ -146,8 +159,15 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
             ));
         }
     };
+    if args.certificate_life.is_some() && !cause.issues() {
+        return Err(format!(
+            "--certificate-life: nobody gets a new certificate with --cause {cause}; expected \
+             first-boot, root-expiry or breach"
+        ));
+    }
     Ok(Plan {
         devices: args.devices,
+        certificate_life: args.certificate_life,
         cause,
         arrival: args.arrival,
         limits: Limits {

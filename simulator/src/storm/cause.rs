@@ -95,6 +95,12 @@ impl Cause {
         matches!(self, Self::RootExpiry | Self::Breach)
     }
 
+    /// Whether devices are given certificates, which end together if they were given together.
+    #[must_use]
+    pub const fn issues(self) -> bool {
+        matches!(self, Self::FirstBoot | Self::RootExpiry | Self::Breach)
+    }
+
     /// Whether devices go through DPS.
     const fn registers(self) -> bool {
         match self {

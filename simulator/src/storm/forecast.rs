@@ -38,6 +38,16 @@ pub struct Forecast {
     pub gates: Vec<Gate>,
 }
 
+impl Gate {
+    fn longest_wait_ms(&self, arrivals: &[u64]) -> u64 {
+        let waits = self.turns.iter().zip(arrivals);
+        waits
+            .map(|(turn, arrival)| turn - arrival)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
 impl Forecast {
     /// For devices that arrive at `arrivals`, ascending, in milliseconds since the start.
     #[must_use]
@@ -62,6 +72,22 @@ impl Forecast {
             set_by: slowest.map(|gate| gate.name),
             gates,
         }
+    }
+
+    /// How long a device waits at any limit, at the most, of those that come at the `arrivals` it was
+    /// made for; in milliseconds.
+    #[must_use]
+    pub fn longest_wait_ms(&self, arrivals: &[u64]) -> u64 {
+        let waits = self.gates.iter().map(|gate| gate.longest_wait_ms(arrivals));
+        waits.max().unwrap_or(0)
+    }
+
+    /// Whether somebody waits at a limit longer than that limit's own time: a bucket takes what is a
+    /// little uneven, and this is more.
+    #[must_use]
+    pub fn is_storm(&self, arrivals: &[u64]) -> bool {
+        let long = |gate: &Gate| gate.longest_wait_ms(arrivals) > u64::from(gate.window_ms);
+        self.gates.iter().any(long)
     }
 
     /// How many devices can be served by `at_ms` at the most, of those that `arrived` by then.

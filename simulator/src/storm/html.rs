@@ -7,6 +7,7 @@ use std::io;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 
+use super::echo::Echo;
 use super::forecast::Gate;
 use super::outcome::{Outcome, Point};
 use super::text::{span, thousands};
@@ -38,6 +39,7 @@ impl Outcome {
                     forecast => self.forecast_line(),
                     measured => self.measured(),
                     paces,
+                    echo => self.echo.as_ref().map(Echo::line),
                     fleet => Serde(self.fleet()),
                     waits => Serde(self.waits()),
                 },

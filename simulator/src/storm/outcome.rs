@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::cause::Cause;
+use super::echo::Echo;
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
 use super::threshold::Judgement;
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub stalled: bool,
     /// The same by arithmetic, at the least.
     pub forecast: ForecastFigures,
+    /// What comes when the certificates end that devices got; none if nobody asked.
+    pub echo: Option<Echo>,
     /// The finish divided by its bound; none without either.
     pub ratio: Option<f64>,
     /// What became of registrations.
@@ -174,6 +177,7 @@ impl Outcome {
                 set_by: forecast.set_by,
                 gates: forecast.gates.clone(),
             },
+            echo: plan.echo(arrivals),
             ratio: finish_ms.and_then(|finish| ratio(finish, forecast.bound_ms)),
             registrations: Registrations {
                 accepted: tally.accepted,
@@ -224,6 +228,9 @@ impl Plan {
             Over::Nothing => String::new(),
             over => format!(" --over {}", over.name()),
         };
+        let life = self.certificate_life;
+        let life = life.map(|life| format!(" --certificate-life {life}"));
+        let life = life.unwrap_or_default();
         let thresholds = self.thresholds.iter();
         // A shell would take the comparison for its own.
         let thresholds = thresholds.map(|it| format!(" --threshold '{it}'"));
@@ -235,7 +242,7 @@ impl Plan {
         };
         format!(
             "linarite storm --devices {}{cause} --arrival {} --tier {hub} --registrations-per-minute {} \
-             --firmware {} --seed {} --limit {}{}{over}{thresholds}",
+             --firmware {} --seed {} --limit {}{}{over}{life}{thresholds}",
             self.devices,
             self.arrival,
             registrations.map_or(0, |count| count.get()),

@@ -152,7 +152,7 @@ fn batches_as_large_as_the_limit_spare_a_fleet_the_waiting() {
 #[test]
 fn without_limits_a_device_waits_for_nothing_but_its_poll() {
     let ramp = Plan {
-        arrival: Arrival::Ramp(crate::scenario::duration::Span(60_000)),
+        arrival: Arrival::Ramp(Span(60_000)),
         ..plan(60, 0, None)
     };
     let outcome = outcome(&ramp);
@@ -235,6 +235,30 @@ fn a_storm_is_held_to_its_thresholds() {
         page.contains("<code>p50&lt;=1s</code>") && page.contains(">missed</td>"),
         "{page}"
     );
+}
+
+#[test]
+fn a_storm_says_what_comes_when_its_certificates_end() {
+    let mut together = plan(300, 60, None);
+    together.certificate_life = Some(Span(86_400_000));
+    let mut apart = together.clone();
+    apart.arrival = "ramp=10m".parse().unwrap();
+    let (together, apart) = (outcome(&together), outcome(&apart));
+    let text = together.text();
+    assert!(
+        text.contains("  echo          the next storm comes after 1d, when certificates of 1d end: 300 within 1m, 5.0 times what DPS registrations let through (60)"),
+        "{text}"
+    );
+    assert!(together.replay.contains(" --certificate-life 1d"));
+    let page = together.html().unwrap();
+    assert!(page.contains("The next storm comes after 1d"), "{page}");
+    assert!(!apart.echo.as_ref().unwrap().storm);
+    assert!(
+        apart
+            .text()
+            .contains("no storm when certificates of 1d end")
+    );
+    assert_eq!(outcome(&plan(10, 0, None)).echo, None);
 }
 
 /// A figure that a storm does not have holds to nothing.

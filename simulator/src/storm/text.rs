@@ -80,6 +80,9 @@ impl Outcome {
         };
         line("limits", &format!("{dps}, {hub}{refusals}"));
         line("forecast", &self.forecast_line());
+        if let Some(echo) = &self.echo {
+            line("echo", &echo.line());
+        }
         line("registrations", &self.registrations_line());
         line("connections", &self.connects_line());
         for (title, waits) in [
