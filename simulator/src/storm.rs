@@ -222,6 +222,13 @@ impl Plan {
         Some(STALL + longest * 2)
     }
 
+    /// Counts for devices that are to come at `arrivals`.
+    fn tally(&self, arrivals: Vec<u64>) -> Tally {
+        let mut tally = Tally::new(arrivals, self.patience_with_all());
+        tally.rolls = self.cause.rolls();
+        tally
+    }
+
     /// When each device arrives, in milliseconds since the start, by device.
     fn arrivals(&self, env: &Env) -> Vec<u64> {
         let spans = self.tolls().into_iter();
@@ -251,10 +258,10 @@ fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome
     let runtime = runtime.context("cannot start the runtime")?;
     runtime.block_on(Box::pin(async {
         let mut opening = Opening::of(plan).await?;
-        let progress = opening.progress(plan, false);
+        let progress = opening.first_progress(shown);
         let held = prologue::play(&opening.stage, plan, progress).await?;
         opening.begins();
-        let (arrivals, progress) = (opening.by_device.clone(), opening.progress(plan, shown));
+        let (arrivals, progress) = (opening.by_device.clone(), opening.progress(shown));
         let mut field = Field::new(&opening.stage, plan, arrivals, progress);
         field.foresight = foresight;
         field.begin_with(held);
@@ -304,9 +311,13 @@ impl Opening {
         self.began = self.wall.now_ms();
     }
 
-    fn progress(&self, plan: &Plan, shown: bool) -> Progress {
-        let bound_ms = self.forecast.bound_ms;
-        Progress::new(self.wall.clone(), plan.devices, bound_ms, shown)
+    fn progress(&self, shown: bool) -> Progress {
+        Progress::new(self.wall.clone(), Some(self.forecast.bound_ms), shown)
+    }
+
+    /// Of what comes before the storm.
+    fn first_progress(&self, shown: bool) -> Progress {
+        Progress::new(self.wall.clone(), None, shown)
     }
 
     fn outcome(&self, plan: &Plan, tally: &Tally) -> Outcome {

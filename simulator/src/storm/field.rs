@@ -86,7 +86,7 @@ impl<'a> Field<'a> {
             end: after(origin, plan.give_up),
             places: arrivals.iter().map(|_| Place::Away).collect(),
             agenda: agenda.collect(),
-            tally: Tally::new(arrivals, plan.patience_with_all()),
+            tally: plan.tally(arrivals),
             progress,
             buffer: BytesMut::new(),
             foresight: true,
@@ -131,8 +131,7 @@ impl<'a> Field<'a> {
             }
             let now = clock.now_ms();
             self.visit(index, at, now)?;
-            self.progress
-                .tick(self.since_start(now), self.tally.served_count());
+            self.progress.tick(self.since_start(now), &self.tally);
         }
         Ok(())
     }

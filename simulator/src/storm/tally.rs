@@ -50,6 +50,8 @@ pub(super) struct Tally {
     /// For how long nobody may get further, in milliseconds; none for as long as one likes.
     patience_ms: Option<u64>,
     served_count: u32,
+    /// Whether devices change their certificates.
+    pub(super) rolls: bool,
 }
 
 /// CONNACK "server unavailable".
@@ -83,6 +85,7 @@ impl Tally {
             progressed_ms: last_arrival,
             patience_ms: patience.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
             served_count: 0,
+            rolls: false,
         }
     }
 

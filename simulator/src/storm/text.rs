@@ -166,7 +166,7 @@ impl Gate {
 
 impl Percentiles {
     /// In one line, for people.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!(
             "p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}",
             span(self.p50),

@@ -73,6 +73,11 @@ impl Waits {
         self.sum = self.sum.saturating_add(ms);
     }
 
+    /// How many.
+    pub(super) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
     /// The distribution; none of nobody.
     pub(super) fn percentiles(&self) -> Option<Percentiles> {
         let count = self.histogram.len();

@@ -41,6 +41,9 @@ const DEVICES_BY_ADDRESS: u32 = 10_000;
 /// being closed while the next are opened.
 const DESCRIPTORS_SPARE: u64 = 256;
 
+/// Real time between two looks at a fleet to which nothing happens.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
 /// Later than any storm ends.
 const FOR_EVER: Duration = Duration::from_secs(400 * 86_400);
 
@@ -135,7 +138,7 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
     // Made before the first device arrives: a device has its certificate from the factory.
     let credentials = (0..plan.devices).map(|index| opening.stage.credential(&name_of(index)));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
-    let pasts = prologue::play(&opening.stage, plan, &credentials).await?;
+    let pasts = prologue::play(&opening, plan, &credentials, shown).await?;
     opening.begins();
     let stage = &opening.stage;
     let next = (0..plan.devices).map(|index| stage.next_credential(&name_of(index)));
@@ -144,8 +147,8 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
 
     let cost = Cost::now();
     let clock = &stage.env.clock;
-    let tally = Tally::new(opening.by_device.clone(), plan.patience_with_all());
-    let progress = opening.progress(plan, shown);
+    let tally = plan.tally(opening.by_device.clone());
+    let progress = opening.progress(shown);
     let watch = Arc::new(Watch::new(clock.now_ms(), tally, progress));
     let fleet = Fleet::start(
         plans,
@@ -160,7 +163,12 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
             fleet.store(DeviceIndex(index), credential).await?;
         }
     }
+    let showing = (shown && plan.over == Over::Sockets)
+        .then(|| tokio::spawn(Arc::clone(&watch).keep_showing(clock.clone())));
     watch.until_over(plan.give_up, clock).await;
+    if let Some(showing) = showing {
+        showing.abort();
+    }
     let cost = Cost::now().since(&cost);
     let (tally, connected) = watch.close();
     fleet.stop().await;
@@ -249,6 +257,23 @@ impl Watch {
         }
     }
 
+    /// Shows how far the fleet is, though nothing happens to it. In virtual time nothing waits that
+    /// could be shown.
+    async fn keep_showing(self: Arc<Self>, clock: Clock) {
+        loop {
+            tokio::time::sleep(SHOW_EVERY).await;
+            let at_ms = self.since_start(clock.now_ms());
+            let mut seen = self.seen();
+            let Seen {
+                tally, progress, ..
+            } = &mut *seen;
+            if tally.served.is_empty() {
+                return;
+            }
+            progress.look(at_ms, tally);
+        }
+    }
+
     /// The counts, and how many devices are connected; nothing is counted after.
     fn close(&self) -> (Tally, u32) {
         let mut seen = self.seen();
@@ -273,8 +298,10 @@ impl Observer for Watch {
             _ => {}
         }
         let served = seen.tally.note(index, at_ms, &observation);
-        let count = seen.tally.served_count();
-        seen.progress.tick(at_ms, count);
+        let Seen {
+            tally, progress, ..
+        } = &mut *seen;
+        progress.tick(at_ms, tally);
         if served && seen.tally.all_served() {
             self.done.notify_one();
         }

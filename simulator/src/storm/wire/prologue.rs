@@ -8,10 +8,11 @@ use std::time::Duration;
 use linarite_env::UnixMillis;
 use tokio::sync::Notify;
 
-use super::super::Plan;
 use super::super::field::past_of;
+use super::super::progress::Progress;
 use super::super::prologue::check_all;
-use super::super::stage::Stage;
+use super::super::tally::Tally;
+use super::super::{Opening, Plan};
 use super::{HANDSHAKES_AT_ONCE, device_plans};
 use crate::fleet::Fleet;
 use crate::observation::{DeviceIndex, Observation, Observer};
@@ -25,15 +26,19 @@ const PATIENCE_EACH: Duration = Duration::from_millis(20);
 /// Provisions the fleet over what the storm goes over, and then has happen what it comes of. Gives
 /// what each device knows of where it belongs; nothing where the storm is the fleet's first day.
 pub(super) async fn play(
-    stage: &Stage,
+    opening: &Opening,
     plan: &Plan,
     credentials: &[Credential],
+    shown: bool,
 ) -> anyhow::Result<Vec<Past>> {
     if !plan.cause.needs_a_past() {
         return Ok(Vec::new());
     }
+    let stage = &opening.stage;
     let arrivals = vec![0; credentials.len()];
-    let settling = Arc::new(Settling::new(credentials.len()));
+    let progress = opening.first_progress(shown);
+    let origin = stage.env.clock.now_ms();
+    let settling = Arc::new(Settling::new(origin, arrivals.clone(), progress));
     let fleet = Fleet::start(
         device_plans(&plan.first_day(), &arrivals, &[]),
         stage.lab.services.clone(),
@@ -58,24 +63,26 @@ pub(super) async fn play(
 
 /// Takes note of where devices belong until all are connected.
 struct Settling {
+    origin: UnixMillis,
     seen: Mutex<Seen>,
     done: Notify,
 }
 
 struct Seen {
+    tally: Tally,
     pasts: Vec<Option<Past>>,
-    connected: Vec<bool>,
-    left: usize,
+    progress: Progress,
 }
 
 impl Settling {
-    fn new(devices: usize) -> Self {
+    fn new(origin: UnixMillis, arrivals: Vec<u64>, progress: Progress) -> Self {
         let seen = Seen {
-            pasts: vec![None; devices],
-            connected: vec![false; devices],
-            left: devices,
+            pasts: vec![None; arrivals.len()],
+            tally: Tally::new(arrivals, None),
+            progress,
         };
         Self {
+            origin,
             seen: Mutex::new(seen),
             done: Notify::new(),
         }
@@ -85,34 +92,37 @@ impl Settling {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What those know who were connected.
+    /// What those know who were connected; nothing is noted after.
     fn pasts(&self) -> Vec<Past> {
         let mut seen = self.seen();
-        let connected = std::mem::take(&mut seen.connected);
         let pasts = std::mem::take(&mut seen.pasts);
-        let known = pasts.into_iter().zip(connected);
+        let known = pasts.into_iter().zip(&seen.tally.served);
         known
-            .filter_map(|(past, was)| past.filter(|_| was))
+            .filter_map(|(past, served)| past.filter(|_| served.is_some()))
             .collect()
     }
 }
 
 impl Observer for Settling {
-    fn observe(&self, device: DeviceIndex, _at: UnixMillis, observation: Observation) {
+    fn observe(&self, device: DeviceIndex, at: UnixMillis, observation: Observation) {
         let (index, mut seen) = (device.0 as usize, self.seen());
-        if index >= seen.connected.len() {
+        let Seen {
+            tally,
+            pasts,
+            progress,
+        } = &mut *seen;
+        if index >= pasts.len() {
             // It is over; the fleet is being stopped.
             return;
         }
         if let Some(past) = past_of(&observation) {
-            seen.pasts[index] = Some(past);
+            pasts[index] = Some(past);
         }
-        let opened = matches!(observation, Observation::SessionOpened { .. });
-        if opened && !std::mem::replace(&mut seen.connected[index], true) {
-            seen.left -= 1;
-            if seen.left == 0 {
-                self.done.notify_one();
-            }
+        let at_ms = u64::try_from(at.since(self.origin)).unwrap_or(0);
+        let served = tally.note(index, at_ms, &observation);
+        progress.tick(at_ms, tally);
+        if served && tally.all_served() {
+            self.done.notify_one();
         }
     }
 }
