@@ -24,7 +24,6 @@ pub struct Outcome {
     /// What that means, in a sentence.
     pub told: &'static str,
     /// Whether they had forgotten their hub; none where that is no question.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hub_forgotten: Option<bool>,
     /// How many of them were connected in the end.
     pub served: u32,
@@ -80,7 +79,6 @@ pub struct Outcome {
     /// Wall time, in milliseconds.
     pub wall_ms: i64,
     /// What devices with TLS cost; none for a storm without.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<WireFigures>,
     /// The command that does the same again.
     pub replay: String,
