@@ -34,6 +34,8 @@ struct Body {
     past: Option<Past>,
     /// To DPS, and to the hub by either link.
     desks: [Option<Box<Desk>>; 3],
+    /// Which of them the peer has ended, and the device has not noticed.
+    ended: [bool; 3],
     /// When it is to be looked at next.
     due: Option<UnixMillis>,
 }
@@ -217,6 +219,7 @@ impl<'a> Field<'a> {
             credential,
             past: None,
             desks: [None, None, None],
+            ended: [false; 3],
             due: None,
         }))
     }
@@ -224,7 +227,7 @@ impl<'a> Field<'a> {
     /// Does all that a device wants by now; gives whether it is served.
     fn perform(&mut self, index: u32, body: &mut Body, now: UnixMillis) -> bool {
         let mut served = false;
-        while let Some(output) = body.device.poll_output() {
+        while let Some(output) = next_output(body, now) {
             match output {
                 Output::Report(observation) => {
                     let at_ms = self.since_start(now);
@@ -238,6 +241,7 @@ impl<'a> Field<'a> {
                 } => match self.stage.lab.desk(&credential.chain()) {
                     Ok(desk) => {
                         body.desks[slot(link)] = Some(Box::new(desk));
+                        body.ended[slot(link)] = false;
                         body.device.handle_connected(link, now);
                     }
                     Err(error) => {
@@ -246,10 +250,14 @@ impl<'a> Field<'a> {
                     }
                 },
                 Output::Send { link, packet } => self.send(body, link, &packet, now),
-                Output::Close { link } => body.desks[slot(link)] = None,
+                Output::Close { link } => {
+                    body.desks[slot(link)] = None;
+                    body.ended[slot(link)] = false;
+                }
                 // No firmware of a storm asks for it; power is back at once.
                 Output::PowerOff { .. } => {
                     body.desks = [None, None, None];
+                    body.ended = [false; 3];
                     body.device.wake(now);
                 }
             }
@@ -264,10 +272,13 @@ impl<'a> Field<'a> {
         self.buffer.clear();
         let said = match packet.write(&mut self.buffer, PACKET_MAX) {
             Ok(_) => desk.take(&self.buffer),
-            Err(_) => return end(body, link, now),
+            Err(_) => {
+                body.ended[slot(link)] = true;
+                return;
+            }
         };
         let mut bytes = BytesMut::from(said.bytes);
-        let mut ended = said.ended;
+        body.ended[slot(link)] = said.ended;
         while !bytes.is_empty() {
             match Packet::read(&mut bytes, PACKET_MAX) {
                 Ok(packet) => {
@@ -278,13 +289,10 @@ impl<'a> Field<'a> {
                 }
                 // What the services say comes in whole packets.
                 Err(_) => {
-                    ended = true;
+                    body.ended[slot(link)] = true;
                     break;
                 }
             }
-        }
-        if ended {
-            end(body, link, now);
         }
     }
 }
@@ -311,9 +319,23 @@ pub(super) fn past_of(observation: &Observation) -> Option<Past> {
     }
 }
 
+/// What a device wants next. Where that is nothing, it notices that the peer has ended a connection
+/// which it has not given up itself by then, as with a stream: it may have opened the next already.
+fn next_output(body: &mut Body, now: UnixMillis) -> Option<Output> {
+    loop {
+        if let Some(output) = body.device.poll_output() {
+            return Some(output);
+        }
+        let links = [Link::Dps, Link::HubA, Link::HubB];
+        let ended = links.into_iter().find(|link| body.ended[slot(*link)])?;
+        end(body, ended, now);
+    }
+}
+
 /// The peer has ended a connection.
 fn end(body: &mut Body, link: Link, now: UnixMillis) {
     body.desks[slot(link)] = None;
+    body.ended[slot(link)] = false;
     body.device.handle_closed(link, now);
 }
 

@@ -85,6 +85,26 @@ fn who_remembers_its_hub_waits_for_the_connection_throttle_alone() {
     }
 }
 
+/// A back-off of no time at all opens the next connection before the end of the last is noticed,
+/// which is not the end of the next.
+#[test]
+fn no_connection_fails_but_by_being_refused() {
+    for patience in [Patience::Patient, Patience::Naive] {
+        let plan = Plan {
+            patience,
+            ..of(Cause::HubFailover, 1_200)
+        };
+        for seed in [1, 2] {
+            let outcome = outcome(&Plan {
+                seed,
+                ..plan.clone()
+            });
+            assert!(outcome.all_served() && outcome.connects.refused > 1_000);
+            assert_eq!(outcome.connects.failed, 0, "{patience:?}, seed {seed}");
+        }
+    }
+}
+
 /// R-C11: what a device loses it does not ask for again in the same moment.
 #[test]
 fn who_lost_a_connection_waits_before_it_tries_again() {
