@@ -11,7 +11,7 @@ use super::echo::Echo;
 use super::forecast::Gate;
 use super::outcome::{Outcome, Point};
 use super::text::{span, thousands};
-use chart::Chart;
+use chart::{Chart, round_times};
 
 const TEMPLATE: &str = include_str!("storm.html");
 
@@ -37,6 +37,8 @@ impl Outcome {
                     passed => self.passed,
                     headline => self.headline(),
                     forecast => self.forecast_line(),
+                    fleet_line => self.fleet_line(),
+                    limits_line => self.limits_line(),
                     measured => self.measured(),
                     paces,
                     echo => self.echo.as_ref().map(Echo::line),
@@ -52,16 +54,19 @@ impl Outcome {
         let end = self.curve.last().map_or(1, |point| point.at_ms).max(1);
         let devices = u64::from(self.devices).max(1);
         let mut chart = Chart::default();
+        for at in round_times(end) {
+            chart.tick_x(at, end, span(at));
+        }
         for quarter in 0..=4 {
-            chart.tick_x(end * quarter / 4, end, span(end * quarter / 4));
             let count = devices * quarter / 4;
             chart.tick_y(count, devices, thousands(count));
         }
         let curves: [(&'static str, Counted); 4] = [
             ("arrived", |point| point.arrived),
-            ("bound", |point| point.forecast),
             ("registered", |point| point.registered),
             ("connected", |point| point.connected),
+            // Dashed, so that what lies below it is seen where the fleet keeps up.
+            ("bound", |point| point.forecast),
         ];
         for (name, value) in curves {
             let count = |point: &Point| u64::try_from(value(point)).unwrap_or(u64::MAX);
@@ -78,8 +83,7 @@ impl Outcome {
     fn waits(&self) -> Option<Chart> {
         let longest = self.time_to_service_ms?.max.max(1);
         let mut chart = Chart::default();
-        for quarter in 0..=4 {
-            let ms = longest * quarter / 4;
+        for ms in round_times(longest) {
             chart.tick_y(ms, longest, span(ms));
         }
         let decades = decades_of(u64::from(self.served));

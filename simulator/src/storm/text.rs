@@ -56,29 +56,13 @@ impl Outcome {
     /// The summary for the terminal, several lines.
     #[must_use]
     pub fn text(&self) -> String {
-        let hub = match (&self.tier, self.units) {
-            (Some(tier), Some(units)) => format!("hub {tier} x{units}"),
-            _ => "hub without limits".to_owned(),
-        };
-        let dps = match self.registrations_per_minute {
-            0 => "DPS without limits".to_owned(),
-            count => format!("DPS {} registrations a minute", thousands(u64::from(count))),
-        };
         let mut text = format!("{}\n", self.headline());
         let mut line = |title: &str, what: &str| {
             let _ = writeln!(text, "  {title:<14}{what}");
         };
         line("cause", &format!("{}: {}", self.cause, self.told));
-        let fleet = format!(
-            "{}, {} firmware, seed {}",
-            self.arrival, self.firmware, self.seed
-        );
-        line("arrival", &fleet);
-        let refusals = match self.refused_requests_count {
-            true => ", refusals count",
-            false => "",
-        };
-        line("limits", &format!("{dps}, {hub}{refusals}"));
+        line("arrival", &self.fleet_line());
+        line("limits", &self.limits_line());
         line("forecast", &self.forecast_line());
         if let Some(echo) = &self.echo {
             line("echo", &echo.line());
@@ -107,6 +91,31 @@ impl Outcome {
         }
         line("replay", &self.replay);
         text
+    }
+
+    /// How the fleet came back.
+    pub(super) fn fleet_line(&self) -> String {
+        format!(
+            "{}, {} firmware, seed {}",
+            self.arrival, self.firmware, self.seed
+        )
+    }
+
+    /// What held.
+    pub(super) fn limits_line(&self) -> String {
+        let hub = match (&self.tier, self.units) {
+            (Some(tier), Some(units)) => format!("hub {tier} x{units}"),
+            _ => "hub without limits".to_owned(),
+        };
+        let dps = match self.registrations_per_minute {
+            0 => "DPS without limits".to_owned(),
+            count => format!("DPS {} registrations a minute", thousands(u64::from(count))),
+        };
+        let refusals = match self.refused_requests_count {
+            true => ", refusals count",
+            false => "",
+        };
+        format!("{dps}, {hub}{refusals}")
     }
 
     fn registrations_line(&self) -> String {

@@ -90,10 +90,81 @@ impl Chart {
     }
 }
 
+/// Steps of an axis of time that people read, in milliseconds.
+const STEPS_MS: [u64; 30] = [
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    30_000,
+    60_000,
+    120_000,
+    300_000,
+    600_000,
+    1_200_000,
+    1_800_000,
+    3_600_000,
+    7_200_000,
+    18_000_000,
+    36_000_000,
+    86_400_000,
+    172_800_000,
+    432_000_000,
+    864_000_000,
+    1_728_000_000,
+];
+/// Steps of an axis at the most.
+const STEPS_MAX: u64 = 6;
+
+/// Times to name on an axis that ends at `end_ms`, the start among them.
+pub(super) fn round_times(end_ms: u64) -> Vec<u64> {
+    let few = |step: &u64| end_ms / step <= STEPS_MAX;
+    let step = STEPS_MS.into_iter().find(few).unwrap_or(end_ms.max(1));
+    (0..=end_ms / step).map(|number| number * step).collect()
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "SVG units; a storm's milliseconds fit 53 bits"
 )]
 fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_of_time_names_round_moments() {
+        let minutes = |times: &[u64]| times.iter().map(|ms| ms * 60_000).collect::<Vec<_>>();
+        assert_eq!(round_times(1_143_000), minutes(&[0, 5, 10, 15]));
+        assert_eq!(round_times(6 * 60_000), minutes(&[0, 1, 2, 3, 4, 5, 6]));
+        assert_eq!(
+            round_times(3_000),
+            [0, 500, 1_000, 1_500, 2_000, 2_500, 3_000]
+        );
+        assert_eq!(round_times(1), [0, 1]);
+        for end in [
+            0,
+            7,
+            59_999,
+            86_400_000,
+            40 * 86_400_000,
+            u64::from(u32::MAX) * 9,
+        ] {
+            let times = round_times(end);
+            assert!((1..=7).contains(&times.len()), "{end}: {times:?}");
+        }
+    }
 }
