@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use linarite::interrupt::Interrupt;
-use linarite::storm::arrival::Arrival;
-use linarite::storm::{Limits, Over, Patience, Plan};
+use linarite::storm::{Over, Plan};
 use linarite_env::Clock;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
@@ -53,16 +52,9 @@ fn main() -> anyhow::Result<()> {
 fn storm(devices: u32) -> anyhow::Result<Duration> {
     let plan = Plan {
         devices,
-        arrival: Arrival::AtOnce,
-        limits: Limits {
-            refused_requests_count: false,
-            registrations_per_minute: None,
-            tier: None,
-        },
-        patience: Patience::Patient,
         give_up: Duration::from_secs(600),
-        seed: 1,
         over: Over::Sockets,
+        ..Plan::default()
     };
     let outcome = linarite::storm::run(&plan, false, &Interrupt::new())?;
     let failed = outcome.registrations.failed + outcome.connects.failed;

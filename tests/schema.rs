@@ -1,7 +1,9 @@
 //! The published schemas are those that the command prints, and what they describe is valid.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jsonschema::Validator;
 use linarite::command::schema::{Subject, text};
@@ -10,6 +12,10 @@ use linarite::matrix::{Comparison, Outcome};
 use linarite::readings::{self, Readings};
 use linarite::report::Report;
 use linarite::scenario::Scenario;
+use linarite::scenario::duration::{DAY_MS, Span};
+use linarite::storm::cause::Cause;
+use linarite::storm::{self, Limits, Over, Plan};
+use linarite_core::hub::tier::{Edition, Tier};
 use serde_json::Value;
 
 use crate::scenarios::{run_until, run_with};
@@ -146,11 +152,79 @@ fn real_reports_are_as_their_schema_says() {
     }
 }
 
+/// A storm of forty devices that brings `plan` about.
+fn storm(plan: Plan) -> Value {
+    let outcome = storm::run(
+        &Plan {
+            devices: 40,
+            ..plan
+        },
+        false,
+        &Interrupt::new(),
+    )
+    .unwrap();
+    serde_json::to_value(outcome).unwrap()
+}
+
 #[test]
-fn the_schema_of_reports_leaves_nothing_open() {
-    let schema: Value = serde_json::from_str(&text(Subject::Report).unwrap()).unwrap();
+fn real_storms_are_as_their_schema_says() {
+    let validator = validator(&text(Subject::Storm).unwrap());
+    let limits = Limits {
+        registrations_per_minute: NonZeroU32::new(20),
+        tier: Some(Tier::new(Edition::S1, 1).unwrap()),
+        refused_requests_count: true,
+    };
+    let held = Plan {
+        limits,
+        cause: Cause::RootExpiry,
+        certificate_life: Some(Span(90 * DAY_MS)),
+        thresholds: ["finish<=1s", "ratio<=2", "failed==0"]
+            .map(|text| text.parse().unwrap())
+            .to_vec(),
+        ..Plan::default()
+    };
+    let plans = [
+        Plan::default(),
+        Plan {
+            give_up: Duration::from_secs(1),
+            limits,
+            ..Plan::default()
+        },
+        Plan {
+            over: Over::Pipes,
+            ..held.clone()
+        },
+        Plan {
+            cause: Cause::PowerCut { forgetful: true },
+            arrival: "batches=10/1m".parse().unwrap(),
+            ..Plan::default()
+        },
+        held,
+    ];
+    for plan in plans {
+        let replay = plan.replay();
+        let outcome = storm(plan);
+        let wrong = complaints(&validator, &outcome);
+        assert!(wrong.is_empty(), "{replay}: {wrong:#?}");
+        let mut more = outcome.clone();
+        more["more"] = Value::from(1);
+        assert!(!validator.is_valid(&more), "{replay}");
+    }
+}
+
+#[test]
+fn the_schemas_of_reports_and_storms_leave_nothing_open() {
+    for (subject, least) in [(Subject::Report, 15), (Subject::Storm, 10)] {
+        let schema: Value = serde_json::from_str(&text(subject).unwrap()).unwrap();
+        let objects = closed_objects(&schema);
+        assert!(objects >= least, "{subject:?}: {objects} objects");
+    }
+}
+
+/// How many objects `schema` describes, all of whose members must be there and no others.
+fn closed_objects(schema: &Value) -> usize {
     let mut objects = 0;
-    let mut left = vec![&schema];
+    let mut left = vec![schema];
     while let Some(node) = left.pop() {
         if let Some(properties) = node.get("properties").and_then(Value::as_object) {
             objects += 1;
@@ -164,5 +238,5 @@ fn the_schema_of_reports_leaves_nothing_open() {
             _ => {}
         }
     }
-    assert!(objects >= 15, "{objects} objects");
+    objects
 }

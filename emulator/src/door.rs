@@ -230,6 +230,13 @@ impl Emulator {
         Faults::new(&self.services)
     }
 
+    /// Has none of the limits of DPS and hubs hold, nor anything count against them, until they are
+    /// not `lifted` any more: for who has to bring about what he wants to measure afterwards. What
+    /// a single device may do is limited all the while.
+    pub fn lift_limits(&self, lifted: bool) {
+        self.services.lift_limits(lifted);
+    }
+
     /// Serves one stream in a task of its own. Streams over the bound are dropped at once.
     pub fn accept<S>(&self, stream: S, door: Door)
     where

@@ -125,6 +125,14 @@ impl Services {
         ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Has none of the limits of an instance and its hubs hold until they are not `lifted` any more;
+    /// those of each device do.
+    pub(crate) fn lift_limits(&self, lifted: bool) {
+        self.service_operations.lift(lifted);
+        self.register.lift_limit(lifted);
+        self.hubs.iter().for_each(|hub| hub.meters.lift(lifted));
+    }
+
     /// R-H1: counts a call of the service API of DPS.
     ///
     /// # Errors

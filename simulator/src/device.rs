@@ -139,6 +139,8 @@ pub struct Device {
     /// The credential in force; none until the first is stored.
     current: Option<Generation>,
     assignment: Option<Assignment>,
+    /// Whether it has lost its hub in the moment it first wakes.
+    dropped: bool,
     phase: Phase,
     errand: Errand,
     hub: Hub,
@@ -158,9 +160,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(5);
 
 impl Device {
-    /// A device that was never awake and holds no credential.
+    /// A device that was never awake and holds no credential; it knows its hub if it has a past.
     #[must_use]
     pub fn new(plan: &DevicePlan, account: Arc<Account>, entropy: &Entropy) -> Self {
+        let past = plan.past.as_ref();
         Self {
             registration_id: Arc::clone(&plan.registration_id),
             firmware: Arc::clone(&plan.firmware),
@@ -169,7 +172,11 @@ impl Device {
             rng: entropy.stream("device", &plan.registration_id),
             store: SecureStore::default(),
             current: None,
-            assignment: None,
+            assignment: past.map(|past| Assignment {
+                hub: Arc::clone(&past.hub),
+                device_id: Arc::clone(&past.device_id),
+            }),
+            dropped: past.is_some_and(|past| past.dropped),
             phase: Phase::Asleep,
             errand: Errand::Stay,
             hub: Hub::default(),
@@ -339,12 +346,21 @@ impl Device {
         self.hub
             .reset(now, self.firmware.on_boot == OnBoot::Connect);
         self.registration.reset(now);
+        if std::mem::take(&mut self.dropped) {
+            let delay = self.backoff(0);
+            self.hub.retry_at = later(now, delay);
+        }
         if self.is_rolling() {
             return;
         }
         self.errand = Errand::Stay;
         let expired = self.store.is_expired(current, self.own_time(now));
-        if newest > current && (expired || self.firmware.trigger == Trigger::Delivery) {
+        let rolls = match self.firmware.trigger {
+            Trigger::Delivery => true,
+            Trigger::Method => expired,
+            Trigger::Refusal => false,
+        };
+        if newest > current && rolls {
             // An expired credential is not worth showing while the new one registers.
             self.hub.allow(self.hub.is_allowed() && !expired);
             self.roll(newest, now);

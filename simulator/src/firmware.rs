@@ -13,6 +13,10 @@ pub enum Trigger {
     Method,
     /// The arrival of the new certificate in the secure store.
     Delivery,
+    /// That the hub refuses the old one as unauthorized, even if it has come to its end before
+    /// (R-C14). Scenarios have [`Self::Delivery`] in its place.
+    #[serde(skip_deserializing)]
+    Refusal,
 }
 
 /// In which order the firmware rolls.

@@ -33,4 +33,17 @@ pub struct DevicePlan {
     pub telemetry_every: Duration,
     /// What goes wrong for it, if anything does.
     pub faults: Option<Arc<DeviceFaults>>,
+    /// Where it belongs already; none for one that was never provisioned.
+    pub past: Option<Past>,
+}
+
+/// What a device remembers that was provisioned before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Host name of the hub it was assigned to.
+    pub hub: Arc<str>,
+    /// Its identity there.
+    pub device_id: Arc<str>,
+    /// Whether it was connected until the moment it wakes, and has lost its hub in this moment.
+    pub dropped: bool,
 }

@@ -23,6 +23,23 @@ const LINE_MS: i64 = 5_000;
 /// The live lines of all runs under way, one below the other.
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
+/// A block that is drawn anew whenever it has a new message, where standard error is a terminal that
+/// can do that. It has no colours.
+pub(crate) fn block() -> Option<ProgressBar> {
+    let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    if dumb || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let style = ProgressStyle::with_template("{msg}").ok()?;
+    Some(LINES.add(ProgressBar::no_length().with_style(style)))
+}
+
+/// Takes such a block away.
+pub(crate) fn clear(block: &ProgressBar) {
+    block.finish_and_clear();
+    LINES.remove(block);
+}
+
 /// Prints above the live lines, where there are any.
 pub fn above(print: impl FnOnce()) {
     LINES.suspend(print);

@@ -6,14 +6,20 @@
 //! and time is virtual, so that there may be a million of them.
 
 pub mod arrival;
+pub mod cause;
+pub mod echo;
 mod field;
 pub mod forecast;
 mod html;
+mod junit;
 pub mod outcome;
 mod progress;
+mod prologue;
 mod stage;
 mod tally;
 mod text;
+pub mod threshold;
+pub mod waits;
 mod wire;
 
 use std::num::NonZeroU32;
@@ -21,19 +27,23 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use linarite_core::hub::tier::{Metered, Tier};
+use linarite_core::hub::tier::Tier;
 use linarite_core::throttle::RateLimit;
 use linarite_env::{Clock, Env, UnixMillis};
 
-use crate::firmware::{Firmware, OnThrottle};
+use crate::firmware::{Firmware, OnThrottle, Trigger};
 use crate::interrupt::Interrupt;
+use crate::scenario::duration::Span;
 use arrival::Arrival;
+use cause::{Cause, Toll};
+use echo::Echo;
 use field::Field;
 use forecast::Forecast;
 use outcome::Outcome;
 use progress::Progress;
 use stage::Stage;
 use tally::Tally;
+use threshold::Threshold;
 pub use wire::{Over, WireFigures};
 
 /// 2026-01-01T00:00:00Z: when virtual time begins.
@@ -58,20 +68,6 @@ impl Limits {
     #[must_use]
     pub fn registrations(&self) -> Option<RateLimit> {
         self.registrations_per_minute.map(RateLimit::per_minute)
-    }
-
-    /// What each device has to pass once, and how often that is let through.
-    #[must_use]
-    pub fn gates(&self) -> Vec<(&'static str, RateLimit)> {
-        let of_hub = |metered| self.tier.map(|tier| tier.limit(metered));
-        let gates = [
-            ("DPS registrations", self.registrations()),
-            // R-H6: what DPS writes for a device counts as an operation on the hub's registry.
-            ("hub registry writes", of_hub(Metered::RegistryOperations)),
-            ("hub connections", of_hub(Metered::Connections)),
-        ];
-        let set = |(name, limit): (&'static str, Option<RateLimit>)| Some((name, limit?));
-        gates.into_iter().filter_map(set).collect()
     }
 }
 
@@ -118,6 +114,8 @@ const STALL: Duration = Duration::from_secs(600);
 pub struct Plan {
     /// How many devices there are.
     pub devices: u32,
+    /// Why they come back.
+    pub cause: Cause,
     /// When they come back.
     pub arrival: Arrival,
     /// What they have to pass.
@@ -130,9 +128,52 @@ pub struct Plan {
     pub seed: u64,
     /// What lies between the devices and their services.
     pub over: Over,
+    /// How long the certificates are good that devices get; none where nobody asks what comes then.
+    pub certificate_life: Option<Span>,
+    /// What it is held to beside that everybody be served.
+    pub thresholds: Vec<Threshold>,
+}
+
+impl Default for Plan {
+    /// A thousand patient devices for the first time and at once, without limits, TLS or thresholds.
+    fn default() -> Self {
+        Self {
+            devices: 1_000,
+            cause: Cause::FirstBoot,
+            arrival: Arrival::AtOnce,
+            limits: Limits {
+                registrations_per_minute: None,
+                tier: None,
+                refused_requests_count: false,
+            },
+            patience: Patience::Patient,
+            give_up: Duration::from_secs(30 * 86_400),
+            seed: 1,
+            over: Over::Nothing,
+            certificate_life: None,
+            thresholds: Vec::new(),
+        }
+    }
 }
 
 impl Plan {
+    /// What each device has to pass.
+    #[must_use]
+    pub fn tolls(&self) -> Vec<Toll> {
+        self.cause.tolls(&self.limits)
+    }
+
+    /// What comes when the certificates end that devices get, who come at `arrivals`, ascending. To
+    /// renew one takes what a first registration does.
+    fn echo(&self, arrivals: &[u64]) -> Option<Echo> {
+        let life = self.certificate_life?;
+        Some(Echo::new(
+            arrivals,
+            life,
+            &Cause::FirstBoot.tolls(&self.limits),
+        ))
+    }
+
     /// How long a limit takes for the whole fleet at its pace, in milliseconds: the T of R-C12.
     fn span_ms(&self, limit: RateLimit) -> u64 {
         let whole = u64::from(self.devices) * u64::from(limit.window_ms.get());
@@ -143,6 +184,10 @@ impl Plan {
         let spread_ms = self.limits.registrations().map(|limit| self.span_ms(limit));
         let like = Firmware {
             name: self.patience.name().to_owned(),
+            trigger: match self.cause.rolls() {
+                true => Trigger::Refusal,
+                false => Trigger::Method,
+            },
             ..Firmware::default()
         };
         match self.patience {
@@ -171,17 +216,25 @@ impl Plan {
             _ => Duration::ZERO,
         };
         // What is told is at most what one limit takes to come back twice: the bucket and the debt.
-        let told = self.limits.gates().into_iter();
-        let told = told.map(|(_, limit)| u64::from(limit.window_ms.get()) * 2);
+        let told = self.tolls().into_iter();
+        let told = told.map(|toll| u64::from(toll.limit.window_ms.get()) * 2);
         let told = Duration::from_millis(told.max().unwrap_or(0));
         let longest = spread.max(firmware.backoff_max) + told;
         Some(STALL + longest * 2)
     }
 
+    /// Counts for devices that are to come at `arrivals`.
+    fn tally(&self, arrivals: Vec<u64>) -> Tally {
+        let mut tally = Tally::new(arrivals, self.patience_with_all());
+        tally.rolls = self.cause.rolls();
+        tally
+    }
+
     /// When each device arrives, in milliseconds since the start, by device.
     fn arrivals(&self, env: &Env) -> Vec<u64> {
-        let spans = self.limits.gates().into_iter();
-        let slowest = spans.map(|(_, limit)| self.span_ms(limit)).max();
+        let spans = self.tolls().into_iter();
+        let spans = spans.map(|toll| self.span_ms(toll.limit) * u64::from(toll.times));
+        let slowest = spans.max();
         let slowest = slowest.unwrap_or(0);
         self.arrival.moments(self.devices, slowest, &env.entropy)
     }
@@ -210,14 +263,23 @@ fn run_with(
     let runtime = builder.enable_all().start_paused(true).build();
     let runtime = runtime.context("cannot start the runtime")?;
     runtime.block_on(Box::pin(async {
-        let opening = Opening::of(plan).await?;
-        let (arrivals, progress) = (opening.by_device.clone(), opening.progress(plan, shown));
+        let mut opening = Opening::of(plan).await?;
+        let progress = opening.first_progress(shown);
+        let held = prologue::play(&opening.stage, plan, progress, interrupt).await?;
+        opening.begins();
+        let (arrivals, progress) = (opening.by_device.clone(), opening.progress(shown));
         let mut field = Field::new(&opening.stage, plan, arrivals, progress);
         field.foresight = foresight;
+        field.begin_with(held);
         field.run(interrupt).await?;
         let tally = field.close();
         Ok(opening.outcome(plan, &tally, interrupt))
     }))
+}
+
+/// What the device at this place of the fleet is called.
+fn name_of(index: u32) -> String {
+    format!("dev-{:07}", u64::from(index) + 1)
 }
 
 /// What every storm begins with, and is measured by in the end.
@@ -245,14 +307,23 @@ impl Opening {
             began,
             stage,
             by_device,
-            forecast: Forecast::new(&arrivals, &plan.limits),
+            forecast: Forecast::new(&arrivals, &plan.tolls()),
             arrivals,
         })
     }
 
-    fn progress(&self, plan: &Plan, shown: bool) -> Progress {
-        let bound_ms = self.forecast.bound_ms;
-        Progress::new(self.wall.clone(), plan.devices, bound_ms, shown)
+    /// From here on wall time counts.
+    fn begins(&mut self) {
+        self.began = self.wall.now_ms();
+    }
+
+    fn progress(&self, shown: bool) -> Progress {
+        Progress::new(self.wall.clone(), Some(self.forecast.bound_ms), shown)
+    }
+
+    /// Of what comes before the storm.
+    fn first_progress(&self, shown: bool) -> Progress {
+        Progress::new(self.wall.clone(), None, shown)
     }
 
     fn outcome(&self, plan: &Plan, tally: &Tally, interrupt: &Interrupt) -> Outcome {

@@ -185,6 +185,11 @@ impl Register {
         Ok(Beginning::Assigning(begun))
     }
 
+    /// Has the limit on registrations not hold until it is not `lifted` any more.
+    pub(crate) fn lift_limit(&self, lifted: bool) {
+        self.0.budget.lift(lifted);
+    }
+
     /// How an operation stands, told only to who began it.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A limit that many share (R-H1).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(crate) struct Meter {
     limit: Option<RateLimit>,
     refusals: Refusals,
     bucket: Mutex<Bucket>,
+    /// Whether it does not hold for the time being.
+    lifted: AtomicBool,
 }
 
 impl Meter {
@@ -28,7 +31,18 @@ impl Meter {
             limit,
             refusals,
             bucket,
+            lifted: AtomicBool::new(false),
         }
+    }
+
+    /// Has the limit not hold, nor anything count, until it is not `lifted` any more.
+    pub(crate) fn lift(&self, lifted: bool) {
+        self.lifted.store(lifted, Ordering::Relaxed);
+    }
+
+    /// The limit that holds now.
+    fn in_force(&self) -> Option<RateLimit> {
+        self.limit.filter(|_| !self.lifted.load(Ordering::Relaxed))
     }
 
     /// Takes one.
@@ -36,7 +50,7 @@ impl Meter {
     /// # Errors
     /// If nothing is left.
     pub(crate) fn take(&self, now: UnixMillis) -> Result<(), Throttled> {
-        let Some(limit) = self.limit else {
+        let Some(limit) = self.in_force() else {
             return Ok(());
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +58,7 @@ impl Meter {
     }
 
     fn queue(&self, patience_ms: u32, now: UnixMillis) -> Result<Duration, Throttled> {
-        let Some(limit) = self.limit else {
+        let Some(limit) = self.in_force() else {
             return Ok(Duration::ZERO);
         };
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,6 +72,8 @@ pub(crate) struct Meters {
     rates: [Meter; Metered::ALL.len()],
     daily: Option<DailyQuota>,
     spent: Mutex<Spent>,
+    /// Whether the quota does not hold for the time being.
+    lifted: AtomicBool,
 }
 
 impl Meters {
@@ -66,7 +82,19 @@ impl Meters {
             rates: Metered::ALL.map(|metered| Meter::new(limits.of(metered), refusals)),
             daily: limits.daily(),
             spent: Mutex::default(),
+            lifted: AtomicBool::new(false),
         }
+    }
+
+    /// Has no limit hold until they are not `lifted` any more.
+    pub(crate) fn lift(&self, lifted: bool) {
+        self.rates.iter().for_each(|meter| meter.lift(lifted));
+        self.lifted.store(lifted, Ordering::Relaxed);
+    }
+
+    /// The quota that holds now.
+    fn daily_in_force(&self) -> Option<DailyQuota> {
+        self.daily.filter(|_| !self.lifted.load(Ordering::Relaxed))
     }
 
     fn of(&self, metered: Metered) -> &Meter {
@@ -97,7 +125,7 @@ impl Meters {
 
     /// Whether any message may still be taken today (R-H7).
     fn check_daily(&self, now: UnixMillis) -> Result<(), QuotaExceeded> {
-        let Some(quota) = self.daily else {
+        let Some(quota) = self.daily_in_force() else {
             return Ok(());
         };
         let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +133,7 @@ impl Meters {
     }
 
     fn charge(&self, bytes: usize, now: UnixMillis) {
-        if let Some(quota) = self.daily {
+        if let Some(quota) = self.daily_in_force() {
             let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
             spent.charge(quota, bytes, now.0);
         }

@@ -1,4 +1,5 @@
-//! `linarite schema`: what scenario files may hold and what reports hold, as JSON Schema for editors and programs.
+//! `linarite schema`: what scenario files may hold and what reports and storms hold, as JSON Schema
+//! for editors and programs.
 
 use clap::{Args, ValueEnum};
 
@@ -7,6 +8,9 @@ use crate::scenario;
 
 /// Written by hand, and held to real reports by a test.
 const REPORT: &str = include_str!("../../../docs/report.schema.json");
+
+/// The same, held to real outcomes.
+const STORM: &str = include_str!("../../../docs/storm.schema.json");
 
 /// Arguments of `linarite schema`.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +27,8 @@ pub enum Subject {
     Scenario,
     /// Reports, `report.json`
     Report,
+    /// What came of a storm, `storm.json`
+    Storm,
 }
 
 /// Prints the schema that `args` name.
@@ -42,6 +48,7 @@ pub fn text(what: Subject) -> serde_json::Result<String> {
     let schema = match what {
         Subject::Scenario => scenario::schema::scenario(),
         Subject::Report => return Ok(REPORT.to_owned()),
+        Subject::Storm => return Ok(STORM.to_owned()),
     };
     let mut text = serde_json::to_string_pretty(&schema)?;
     text.push('\n');

@@ -12,7 +12,9 @@ use linarite_core::hub::tier::{Edition, Tier};
 use super::{Exit, answers, fails, interrupt};
 use crate::scenario::duration::{DAY_MS, Span};
 use crate::storm::arrival::Arrival;
+use crate::storm::cause::Cause;
 use crate::storm::outcome::Outcome;
+use crate::storm::threshold::Threshold;
 use crate::storm::{self, Limits, Over, Patience, Plan};
 
 /// Devices of the largest storm: as many as DPS registers.
@@ -26,7 +28,13 @@ pub struct StormArgs {
     /// Number of devices
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=DEVICES_MAX))]
     devices: u32,
-    /// When they come back: at-once, jitter, ramp=10m or rate=100/s
+    /// Why they come back: first-boot, root-expiry, breach, hub-failover or power-cut
+    #[arg(long, value_name = "CAUSE", default_value = "first-boot")]
+    cause: Cause,
+    /// After a power cut devices have forgotten their hub and register first
+    #[arg(long)]
+    forget_hub: bool,
+    /// When they come back: at-once, jitter, ramp=10m, rate=100/s or batches=1000/2m
     #[arg(long, value_name = "PROFILE", default_value = "at-once")]
     arrival: Arrival,
     /// Tier of the hub, whose limits hold: none, F1, S1, S2 or S3
@@ -44,6 +52,9 @@ pub struct StormArgs {
     /// How devices take being throttled: patient or naive
     #[arg(long, value_name = "FIRMWARE", default_value = "patient")]
     firmware: Patience,
+    /// Life of the certificates that devices get when they come back: says what comes when they end
+    #[arg(long, value_name = "SPAN", value_parser = life)]
+    certificate_life: Option<Span>,
     /// Seed of all chance
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -54,10 +65,14 @@ pub struct StormArgs {
     /// TLS over loopback sockets in real time
     #[arg(long, value_name = "WIRE", default_value = "none")]
     over: Over,
+    /// Hold the storm to this as well, such as finish<=15m, p99<=10m, ratio<=1.05, throttled<=20000
+    /// or failed==0; may be given several times
+    #[arg(long = "threshold", value_name = "EXPRESSION")]
+    thresholds: Vec<Threshold>,
     /// Print the outcome as one JSON object
     #[arg(long)]
     json: bool,
-    /// Write storm.json and storm.html into this directory
+    /// Write storm.json, storm.html and junit.xml into this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
@@ -82,10 +97,20 @@ fn limit(text: &str) -> Result<Span, String> {
     Ok(span)
 }
 
+fn life(text: &str) -> Result<Span, String> {
+    let span = Span::parse(text)?;
+    match span > Span(0) {
+        true => Ok(span),
+        false => Err(format!(
+            "`{text}` is no life of a certificate; write it like 90d"
+        )),
+    }
+}
+
 /// Tries the storm that `args` describe and prints what came of it.
 ///
-/// Gives [`Exit::AsExpected`] if all devices were served, [`Exit::Unexpected`] if not, and
-/// [`Exit::Interrupted`] where the user did not wait for it.
+/// Gives [`Exit::AsExpected`] if all devices were served and all thresholds held,
+/// [`Exit::Unexpected`] if not, and [`Exit::Interrupted`] where the user did not wait for it.
 #[must_use]
 pub fn storm(args: &StormArgs) -> Exit {
     let plan = match plan(args) {
@@ -113,7 +138,7 @@ pub fn storm(args: &StormArgs) -> Exit {
         true => serde_json::to_string(&outcome).map(|json| format!("{json}\n")),
         false => Ok(outcome.text()),
     };
-    let exit = match (outcome.all_served(), outcome.interrupted) {
+    let exit = match (outcome.passed, outcome.interrupted) {
         (true, _) => Exit::AsExpected,
         (false, true) => Exit::Interrupted,
         (false, false) => Exit::Unexpected,
@@ -129,8 +154,26 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
     let tier = tier
         .transpose()
         .map_err(|error| format!("--units: {error}"))?;
+    let cause = match (args.cause, args.forget_hub) {
+        (cause, false) => cause,
+        (Cause::PowerCut { .. }, true) => Cause::PowerCut { forgetful: true },
+        (cause, true) => {
+            return Err(format!(
+                "--forget-hub: only devices that lost power can have forgotten their hub; expected \
+                 --cause power-cut, not {cause}"
+            ));
+        }
+    };
+    if args.certificate_life.is_some() && !cause.issues() {
+        return Err(format!(
+            "--certificate-life: nobody gets a new certificate with --cause {cause}; expected \
+             first-boot, root-expiry or breach"
+        ));
+    }
     Ok(Plan {
         devices: args.devices,
+        certificate_life: args.certificate_life,
+        cause,
         arrival: args.arrival,
         limits: Limits {
             registrations_per_minute: NonZeroU32::new(args.registrations_per_minute),
@@ -141,6 +184,7 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
         give_up: Duration::from_millis(u64::try_from(args.limit.0).unwrap_or(0)),
         seed: args.seed,
         over: args.over,
+        thresholds: args.thresholds.clone(),
     })
 }
 
@@ -148,5 +192,6 @@ fn write(outcome: &Outcome, directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let json = serde_json::to_string_pretty(outcome).map_err(io::Error::other)?;
     fs::write(directory.join("storm.json"), json + "\n")?;
+    fs::write(directory.join("junit.xml"), outcome.junit()?)?;
     fs::write(directory.join("storm.html"), outcome.html()?)
 }

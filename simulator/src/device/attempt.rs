@@ -6,7 +6,7 @@ use linarite_env::UnixMillis;
 
 use super::hub::Attempt;
 use super::{ANSWER_TIMEOUT, DRAIN, Device, Errand, Link, Output, later};
-use crate::firmware::OnUnauthorized;
+use crate::firmware::{OnUnauthorized, Trigger};
 use crate::observation::{Generation, Observation};
 use crate::wire::{self, ConnAck, ConnectReturnCode, hub};
 
@@ -136,12 +136,21 @@ impl Device {
         }
     }
 
+    /// What to register with after the hub would not take `generation`.
+    fn registers_with(&self, generation: Generation, now: UnixMillis) -> Generation {
+        match self.firmware.trigger {
+            Trigger::Refusal => self.newest(now).unwrap_or(generation).max(generation),
+            Trigger::Method | Trigger::Delivery => generation,
+        }
+    }
+
     fn unreachable(&mut self, generation: Generation, now: UnixMillis) {
         let delay = self.backoff(self.hub.failures);
         self.hub.retry_at = later(now, delay);
         self.hub.failures = self.hub.failures.saturating_add(1);
         let registers = matches!(self.errand, Errand::Register { .. });
         if self.hub.failures.is_multiple_of(FAILURES_BEFORE_DPS) && !registers {
+            let generation = self.registers_with(generation, now);
             let commanded = Some(generation) != self.current;
             self.registration.reset(now);
             self.errand = Errand::Register {
@@ -165,6 +174,7 @@ impl Device {
         if matches!(self.errand, Errand::Register { .. }) {
             return;
         }
+        let generation = self.registers_with(generation, now);
         let commanded = Some(generation) != self.current;
         self.errand = Errand::Register {
             generation,

@@ -50,6 +50,7 @@ fn plans() -> Vec<DevicePlan> {
         lag: Duration::from_secs(u64::from(index / 3)),
         telemetry_every: Duration::from_secs(600),
         faults: None,
+        past: None,
     };
     (0..DEVICES).map(plan).collect()
 }

@@ -45,6 +45,12 @@ impl Lab {
         Self::with(env, mode, config).await
     }
 
+    /// Has no limit hold until they are not `lifted` any more, so that a fleet can be made that is
+    /// measured afterwards.
+    pub(crate) fn lift_limits(&self, lifted: bool) {
+        self.emulator.lift_limits(lifted);
+    }
+
     /// A connection without a wire, on which `chain` is shown, leaf first.
     pub(crate) fn desk(&self, chain: &[CertificateDer<'_>]) -> Result<Desk, DeskError> {
         self.emulator.desk(chain)

@@ -65,6 +65,7 @@ pub fn device_plans(
             windows,
             lag: Duration::from_millis(lag),
             telemetry_every,
+            past: None,
         }
     };
     (0..devices).map(DeviceIndex).map(plan).collect()

@@ -26,6 +26,13 @@ pub enum Arrival {
         /// Within how many milliseconds.
         window_ms: u32,
     },
+    /// So many in one moment, the next as many a span later, and so on (R-C13).
+    Batches {
+        /// How many at a time.
+        count: u32,
+        /// From one batch to the next.
+        every: Span,
+    },
 }
 
 impl Arrival {
@@ -50,6 +57,11 @@ impl Arrival {
                 let moment = |index| share(index, u64::from(window_ms), count);
                 (0..devices).map(moment).collect()
             }
+            Self::Batches { count, every } => {
+                let every = u64::try_from(every.0).unwrap_or(0);
+                let moment = |index: u32| u64::from(index / count.max(1)).saturating_mul(every);
+                (0..devices).map(moment).collect()
+            }
             Self::Jitter => {
                 let mut rng = entropy.stream("arrival", "");
                 let most = span_ms.max(JITTER_MIN_MS);
@@ -65,8 +77,12 @@ impl FromStr for Arrival {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is no arrival; write at-once, jitter, ramp=10m or rate=100/s");
+        let wrong = || {
+            format!(
+                "`{text}` is no arrival; write at-once, jitter, ramp=10m, rate=100/s or \
+                 batches=1000/2m"
+            )
+        };
         match (text, text.split_once('=')) {
             ("at-once", _) => Ok(Self::AtOnce),
             ("jitter", _) => Ok(Self::Jitter),
@@ -78,6 +94,9 @@ impl FromStr for Arrival {
             },
             (_, Some(("rate", rate))) => rate_of(rate).ok_or_else(|| {
                 format!("`{rate}` is no rate; write it like 100/s, 500/m or 10000/h")
+            }),
+            (_, Some(("batches", batches))) => batches_of(batches).ok_or_else(|| {
+                format!("`{batches}` are no batches; write them like 1000/2m, devices every span")
             }),
             _ => Err(wrong()),
         }
@@ -96,6 +115,13 @@ fn rate_of(text: &str) -> Option<Arrival> {
     Some(Arrival::Rate { count, window_ms })
 }
 
+fn batches_of(text: &str) -> Option<Arrival> {
+    let (count, every) = text.split_once('/')?;
+    let count = count.parse().ok().filter(|count| *count > 0)?;
+    let every = Span::parse(every).ok().filter(|every| every.0 > 0)?;
+    Some(Arrival::Batches { count, every })
+}
+
 impl fmt::Display for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,6 +136,7 @@ impl fmt::Display for Arrival {
                 };
                 write!(f, "rate={count}/{unit}")
             }
+            Self::Batches { count, every } => write!(f, "batches={count}/{every}"),
         }
     }
 }
@@ -127,26 +154,44 @@ mod tests {
             "ramp=1h30m",
             "rate=100/s",
             "rate=7/h",
+            "batches=1000/2m",
+            "batches=1/1h30m",
         ] {
             let arrival: Arrival = text.parse().unwrap();
             assert_eq!(arrival.to_string(), text);
         }
         for text in [
-            "", "at once", "ramp", "ramp=0s", "ramp=-1m", "ramp=x", "rate=0/s", "rate=5",
+            "",
+            "at once",
+            "ramp",
+            "ramp=0s",
+            "ramp=-1m",
+            "ramp=x",
+            "rate=0/s",
+            "rate=5",
             "rate=5/d",
+            "batches",
+            "batches=5",
+            "batches=0/1m",
+            "batches=5/0s",
+            "batches=5/-1m",
+            "batches=x/1m",
         ] {
             assert!(text.parse::<Arrival>().is_err(), "{text}");
         }
+        let message = "batches=5/m".parse::<Arrival>().unwrap_err();
+        assert!(message.contains("write them like 1000/2m"), "{message}");
     }
 
     #[test]
-    fn a_ramp_and_a_rate_are_even_and_at_once_is_one_moment() {
+    fn every_profile_but_jitter_has_its_moments_by_arithmetic() {
         let moments = |text: &str, devices| {
             let arrival: Arrival = text.parse().unwrap();
             arrival.moments(devices, 0, &Entropy::new(1))
         };
         assert_eq!(moments("ramp=10s", 4), [0, 2_500, 5_000, 7_500]);
         assert_eq!(moments("rate=4/s", 5), [0, 250, 500, 750, 1_000]);
+        assert_eq!(moments("batches=2/1m", 5), [0, 0, 60_000, 60_000, 120_000]);
         assert_eq!(moments("at-once", 2), [0, 0]);
     }
 

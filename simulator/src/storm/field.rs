@@ -11,25 +11,32 @@ use std::time::Duration;
 use bytes::BytesMut;
 use linarite_env::UnixMillis;
 
-use super::Plan;
 use super::progress::Progress;
+use super::prologue::Held;
 use super::stage::Stage;
 use super::tally::Tally;
+use super::{Plan, name_of};
 use crate::device::{Device, Link, Output};
 use crate::firmware::Firmware;
 use crate::interrupt::Interrupt;
 use crate::lab::bare::Desk;
-use crate::observation::DeviceIndex;
-use crate::pki::PkiError;
-use crate::plan::DevicePlan;
+use crate::observation::{DeviceIndex, Observation};
+use crate::pki::{Credential, PkiError};
+use crate::plan::{DevicePlan, Past};
 use crate::wire::dps::is_put_off;
 use crate::wire::{PACKET_MAX, Packet};
 
 /// A device that is not served yet, and its connections.
 struct Body {
     device: Device,
+    /// What it was switched on with.
+    credential: Credential,
+    /// What DPS has said of it.
+    past: Option<Past>,
     /// To DPS, and to the hub by either link.
     desks: [Option<Box<Desk>>; 3],
+    /// Which of them the peer has ended, and the device has not noticed.
+    ended: [bool; 3],
     /// When it is to be looked at next.
     due: Option<UnixMillis>,
 }
@@ -57,6 +64,10 @@ pub(super) struct Field<'a> {
     buffer: BytesMut,
     /// Whether polls are left out whose answer is known.
     pub(super) foresight: bool,
+    /// What devices hold from before, by device; empty where that is nothing.
+    held: Vec<Option<Held>>,
+    /// Whether what they will have held is wanted.
+    remembers: bool,
 }
 
 impl<'a> Field<'a> {
@@ -78,11 +89,32 @@ impl<'a> Field<'a> {
             end: after(origin, plan.give_up),
             places: arrivals.iter().map(|_| Place::Away).collect(),
             agenda: agenda.collect(),
-            tally: Tally::new(arrivals, plan.patience_with_all()),
+            tally: plan.tally(arrivals),
             progress,
             buffer: BytesMut::new(),
             foresight: true,
+            held: Vec::new(),
+            remembers: false,
         }
+    }
+
+    /// Has devices begin with what they hold from before.
+    pub(super) fn begin_with(&mut self, held: Vec<Held>) {
+        self.held = held.into_iter().map(Some).collect();
+    }
+
+    /// Has the field remember what devices hold once they are served.
+    pub(super) fn remember(&mut self) {
+        self.remembers = true;
+        self.held = vec![None; self.places.len()];
+    }
+
+    /// What devices hold that were served.
+    pub(super) fn held(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.held)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Until every device is served, the storm is given up, or interrupted.
@@ -102,8 +134,7 @@ impl<'a> Field<'a> {
             }
             let now = clock.now_ms();
             self.visit(index, at, now)?;
-            self.progress
-                .tick(self.since_start(now), self.tally.served_count());
+            self.progress.tick(self.since_start(now), &self.tally);
         }
         Ok(())
     }
@@ -134,6 +165,10 @@ impl<'a> Field<'a> {
         };
         let served = self.perform(index, &mut body, now);
         let place = if served {
+            if self.remembers {
+                let (credential, past) = (body.credential.clone(), body.past.take());
+                self.held[index as usize] = Some(Held { credential, past });
+            }
             let [_, a, b] = body.desks;
             Place::Served { _desk: a.or(b) }
         } else {
@@ -153,8 +188,16 @@ impl<'a> Field<'a> {
     /// Makes a device and switches it on.
     fn arrive(&self, index: u32, now: UnixMillis) -> Result<Box<Body>, PkiError> {
         let index = DeviceIndex(index);
-        let name = format!("dev-{:07}", u64::from(index.0) + 1);
-        let credential = self.stage.credential(&name)?;
+        let name = name_of(index.0);
+        let held = self.held.get(index.0 as usize).cloned().flatten();
+        let (credential, past) = match held {
+            Some(held) => (held.credential, held.past),
+            None => (self.stage.credential(&name)?, None),
+        };
+        let next = match self.remembers {
+            true => None,
+            false => self.stage.next_credential(&name)?,
+        };
         let plan = DevicePlan {
             index,
             registration_id: name.into(),
@@ -163,14 +206,21 @@ impl<'a> Field<'a> {
             lag: Duration::ZERO,
             telemetry_every: Duration::ZERO,
             faults: None,
+            past,
         };
         let account = Arc::clone(&self.stage.account);
         let mut device = Device::new(&plan, account, &self.stage.env.entropy);
-        device.store_credential(credential, now);
+        device.store_credential(credential.clone(), now);
+        if let Some(next) = next {
+            device.store_credential(next, now);
+        }
         device.wake(now);
         Ok(Box::new(Body {
             device,
+            credential,
+            past: None,
             desks: [None, None, None],
+            ended: [false; 3],
             due: None,
         }))
     }
@@ -178,10 +228,13 @@ impl<'a> Field<'a> {
     /// Does all that a device wants by now; gives whether it is served.
     fn perform(&mut self, index: u32, body: &mut Body, now: UnixMillis) -> bool {
         let mut served = false;
-        while let Some(output) = body.device.poll_output() {
+        while let Some(output) = next_output(body, now) {
             match output {
                 Output::Report(observation) => {
                     let at_ms = self.since_start(now);
+                    if self.remembers {
+                        body.past = past_of(&observation).or(body.past.take());
+                    }
                     served |= self.tally.note(index as usize, at_ms, &observation);
                 }
                 Output::Connect {
@@ -189,6 +242,7 @@ impl<'a> Field<'a> {
                 } => match self.stage.lab.desk(&credential.chain()) {
                     Ok(desk) => {
                         body.desks[slot(link)] = Some(Box::new(desk));
+                        body.ended[slot(link)] = false;
                         body.device.handle_connected(link, now);
                     }
                     Err(error) => {
@@ -197,10 +251,14 @@ impl<'a> Field<'a> {
                     }
                 },
                 Output::Send { link, packet } => self.send(body, link, &packet, now),
-                Output::Close { link } => body.desks[slot(link)] = None,
+                Output::Close { link } => {
+                    body.desks[slot(link)] = None;
+                    body.ended[slot(link)] = false;
+                }
                 // No firmware of a storm asks for it; power is back at once.
                 Output::PowerOff { .. } => {
                     body.desks = [None, None, None];
+                    body.ended = [false; 3];
                     body.device.wake(now);
                 }
             }
@@ -215,10 +273,13 @@ impl<'a> Field<'a> {
         self.buffer.clear();
         let said = match packet.write(&mut self.buffer, PACKET_MAX) {
             Ok(_) => desk.take(&self.buffer),
-            Err(_) => return end(body, link, now),
+            Err(_) => {
+                body.ended[slot(link)] = true;
+                return;
+            }
         };
         let mut bytes = BytesMut::from(said.bytes);
-        let mut ended = said.ended;
+        body.ended[slot(link)] = said.ended;
         while !bytes.is_empty() {
             match Packet::read(&mut bytes, PACKET_MAX) {
                 Ok(packet) => {
@@ -229,13 +290,10 @@ impl<'a> Field<'a> {
                 }
                 // What the services say comes in whole packets.
                 Err(_) => {
-                    ended = true;
+                    body.ended[slot(link)] = true;
                     break;
                 }
             }
-        }
-        if ended {
-            end(body, link, now);
         }
     }
 }
@@ -250,9 +308,35 @@ fn pass_over_polls(body: &mut Body, now: UnixMillis) {
     }
 }
 
+/// What a device knows after `observation` of where it belongs, if it is about that.
+pub(super) fn past_of(observation: &Observation) -> Option<Past> {
+    match observation {
+        Observation::RegistrationSucceeded { hub, device_id, .. } => Some(Past {
+            hub: hub.as_str().into(),
+            device_id: device_id.as_str().into(),
+            dropped: false,
+        }),
+        _ => None,
+    }
+}
+
+/// What a device wants next. Where that is nothing, it notices that the peer has ended a connection
+/// which it has not given up itself by then, as with a stream: it may have opened the next already.
+fn next_output(body: &mut Body, now: UnixMillis) -> Option<Output> {
+    loop {
+        if let Some(output) = body.device.poll_output() {
+            return Some(output);
+        }
+        let links = [Link::Dps, Link::HubA, Link::HubB];
+        let ended = links.into_iter().find(|link| body.ended[slot(*link)])?;
+        end(body, ended, now);
+    }
+}
+
 /// The peer has ended a connection.
 fn end(body: &mut Body, link: Link, now: UnixMillis) {
     body.desks[slot(link)] = None;
+    body.ended[slot(link)] = false;
     body.device.handle_closed(link, now);
 }
 

@@ -6,7 +6,7 @@
 use linarite_core::throttle::RateLimit;
 use serde::Serialize;
 
-use super::Limits;
+use super::cause::Toll;
 
 /// A limit that every device has to pass.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +17,8 @@ pub struct Gate {
     pub count: u32,
     /// Within so many milliseconds.
     pub window_ms: u32,
+    /// How often each device has to pass.
+    pub times: u32,
     /// When the last device is through if nothing else holds it up, in milliseconds since the
     /// start.
     pub finish_ms: u64,
@@ -36,21 +38,32 @@ pub struct Forecast {
     pub gates: Vec<Gate>,
 }
 
+impl Gate {
+    fn longest_wait_ms(&self, arrivals: &[u64]) -> u64 {
+        let waits = self.turns.iter().zip(arrivals);
+        waits
+            .map(|(turn, arrival)| turn - arrival)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
 impl Forecast {
     /// For devices that arrive at `arrivals`, ascending, in milliseconds since the start.
     #[must_use]
-    pub fn new(arrivals: &[u64], limits: &Limits) -> Self {
-        let gate = |(name, limit): (&'static str, RateLimit)| {
-            let turns = turns(arrivals, limit);
+    pub fn new(arrivals: &[u64], tolls: &[Toll]) -> Self {
+        let gate = |toll: &Toll| {
+            let turns = turns(arrivals, toll.limit, toll.times);
             Gate {
-                name,
-                count: limit.count.get(),
-                window_ms: limit.window_ms.get(),
+                name: toll.name,
+                count: toll.limit.count.get(),
+                window_ms: toll.limit.window_ms.get(),
+                times: toll.times,
                 finish_ms: turns.last().copied().unwrap_or(0),
                 turns,
             }
         };
-        let gates: Vec<Gate> = limits.gates().into_iter().map(gate).collect();
+        let gates: Vec<Gate> = tolls.iter().map(gate).collect();
         let last = arrivals.last().copied().unwrap_or(0);
         let slowest = gates.iter().max_by_key(|gate| gate.finish_ms);
         let slowest = slowest.filter(|gate| gate.finish_ms > last);
@@ -61,6 +74,22 @@ impl Forecast {
         }
     }
 
+    /// How long a device waits at any limit, at the most, of those that come at the `arrivals` it was
+    /// made for; in milliseconds.
+    #[must_use]
+    pub fn longest_wait_ms(&self, arrivals: &[u64]) -> u64 {
+        let waits = self.gates.iter().map(|gate| gate.longest_wait_ms(arrivals));
+        waits.max().unwrap_or(0)
+    }
+
+    /// Whether somebody waits at a limit longer than that limit's own time: a bucket takes what is a
+    /// little uneven, and this is more.
+    #[must_use]
+    pub fn is_storm(&self, arrivals: &[u64]) -> bool {
+        let long = |gate: &Gate| gate.longest_wait_ms(arrivals) > u64::from(gate.window_ms);
+        self.gates.iter().any(long)
+    }
+
     /// How many devices can be served by `at_ms` at the most, of those that `arrived` by then.
     #[must_use]
     pub fn served_by(&self, at_ms: u64, arrived: usize) -> usize {
@@ -69,11 +98,12 @@ impl Forecast {
     }
 }
 
-/// When each of those who come at `arrivals`, ascending, has passed `limit` in their order.
+/// When each of those who come at `arrivals`, ascending, has passed `limit` so many times, in their
+/// order.
 ///
-/// A bucket holds as many tokens as the limit says and is full at first; each arrival takes one,
-/// and where there is none it waits for its own to come back.
-fn turns(arrivals: &[u64], limit: RateLimit) -> Vec<u64> {
+/// A bucket holds as many tokens as the limit says and is full at first; each arrival takes one for
+/// each time, and where there is none it waits for its own to come back.
+fn turns(arrivals: &[u64], limit: RateLimit, times: u32) -> Vec<u64> {
     // Tokens are counted in parts of the window, so that nothing is rounded: `count` parts come
     // back in a millisecond, and one token is as many parts as the window has milliseconds.
     let count = i128::from(limit.count.get());
@@ -82,7 +112,7 @@ fn turns(arrivals: &[u64], limit: RateLimit) -> Vec<u64> {
     let (mut left, mut last) = (full, 0_i128);
     let turn = |arrival: &u64| {
         let at = i128::from(*arrival);
-        left = (left + (at - last) * count).min(full) - token;
+        left = (left + (at - last) * count).min(full) - token * i128::from(times);
         last = at;
         let wait = ((-left).max(0) + count - 1) / count;
         u64::try_from(at + wait).unwrap_or(u64::MAX)
@@ -97,6 +127,8 @@ mod tests {
     use linarite_core::hub::tier::{Edition, Tier};
 
     use super::*;
+    use crate::storm::Limits;
+    use crate::storm::cause::Cause;
 
     fn limits(registrations: u32, tier: Option<(Edition, u32)>) -> Limits {
         Limits {
@@ -106,8 +138,13 @@ mod tests {
         }
     }
 
+    /// For a fleet that was never provisioned.
+    fn at_first_boot(arrivals: &[u64], limits: &Limits) -> Forecast {
+        Forecast::new(arrivals, &Cause::FirstBoot.tolls(limits))
+    }
+
     fn bound(devices: usize, limits: &Limits) -> (u64, Option<&'static str>) {
-        let forecast = Forecast::new(&vec![0; devices], limits);
+        let forecast = at_first_boot(&vec![0; devices], limits);
         (forecast.bound_ms, forecast.set_by)
     }
 
@@ -132,7 +169,7 @@ mod tests {
         assert_eq!(bound(1_000, &s1), registry);
         assert_eq!(bound(10_000, &s3), (540_000, Some("DPS registrations")));
         let connections = limits(0, Some((Edition::S3, 1)));
-        let forecast = Forecast::new(&vec![0; 20_000], &connections);
+        let forecast = at_first_boot(&vec![0; 20_000], &connections);
         let finishes: Vec<u64> = forecast.gates.iter().map(|gate| gate.finish_ms).collect();
         // 15,000 over the bucket at 5,000 a minute; 14,000 over it at 6,000 a second.
         assert_eq!(finishes, [180_000, 2_334]);
@@ -143,20 +180,39 @@ mod tests {
         let limit = RateLimit::per_minute(NonZeroU32::new(2).unwrap());
         let arrivals = [0, 0, 0, 40_000, 1_000_000, 1_000_000, 1_000_000];
         let expected = [0, 0, 30_000, 60_000, 1_000_000, 1_000_000, 1_030_000];
-        assert_eq!(turns(&arrivals, limit), expected);
+        assert_eq!(turns(&arrivals, limit, 1), expected);
+    }
+
+    #[test]
+    fn who_passes_twice_takes_two_tokens() {
+        let limit = RateLimit::per_minute(NonZeroU32::new(4).unwrap());
+        assert_eq!(turns(&[0; 4], limit, 2), [0, 0, 30_000, 60_000]);
     }
 
     #[test]
     fn a_fleet_that_arrives_slowly_enough_is_served_as_it_arrives() {
         let arrivals: Vec<u64> = (0..5_000).map(|index| index * 60).collect();
-        let forecast = Forecast::new(&arrivals, &limits(1_000, None));
+        let forecast = at_first_boot(&arrivals, &limits(1_000, None));
         assert_eq!((forecast.bound_ms, forecast.set_by), (4_999 * 60, None));
         assert_eq!(forecast.served_by(60_000, 1_001), 1_001);
     }
 
+    /// R-C13: batches that the bucket holds cost nothing but their own time; larger ones queue up.
+    #[test]
+    fn batches_no_larger_than_the_limit_are_served_as_they_arrive() {
+        let batch = |index: u64| vec![index * 60_000; 1_000];
+        let arrivals: Vec<u64> = (0..5).flat_map(batch).collect();
+        let forecast = at_first_boot(&arrivals, &limits(1_000, None));
+        assert_eq!((forecast.bound_ms, forecast.set_by), (240_000, None));
+        let forecast = at_first_boot(&arrivals, &limits(500, None));
+        // 5,000 devices, 500 of them from the bucket and 500 a minute.
+        assert_eq!(forecast.bound_ms, 540_000);
+        assert_eq!(forecast.served_by(60_000, 2_000), 1_000);
+    }
+
     #[test]
     fn the_curve_climbs_from_the_bucket_at_the_pace() {
-        let forecast = Forecast::new(&[0; 3_000], &limits(1_000, None));
+        let forecast = at_first_boot(&[0; 3_000], &limits(1_000, None));
         for (at_ms, served) in [
             (0, 1_000),
             (59, 1_000),

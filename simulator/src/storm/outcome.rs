@@ -2,8 +2,12 @@
 
 use serde::Serialize;
 
+use super::cause::Cause;
+use super::echo::Echo;
 use super::forecast::{Forecast, Gate};
 use super::tally::Tally;
+use super::threshold::Judgement;
+use super::waits::{Percentiles, Rank};
 use super::{Over, Plan, WireFigures};
 use crate::scenario::Span;
 
@@ -15,6 +19,12 @@ const POINTS: u64 = 60;
 pub struct Outcome {
     /// How many devices there were.
     pub devices: u32,
+    /// Why they came back.
+    pub cause: &'static str,
+    /// What that means, in a sentence.
+    pub told: &'static str,
+    /// Whether they had forgotten their hub; none where that is no question.
+    pub hub_forgotten: Option<bool>,
     /// How many of them were connected in the end.
     pub served: u32,
     /// How they came back.
@@ -40,6 +50,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// The same by arithmetic, at the least.
     pub forecast: ForecastFigures,
+    /// What comes when the certificates end that devices got; none if nobody asked.
+    pub echo: Option<Echo>,
     /// The finish divided by its bound; none without either.
     pub ratio: Option<f64>,
     /// What became of registrations.
@@ -48,15 +60,27 @@ pub struct Outcome {
     pub polls_throttled: u64,
     /// What became of connections to the hub.
     pub connects: Connects,
+    /// Devices that were connected with the first generation of their certificate, and with the
+    /// second if there is one.
+    pub served_with_generation: Vec<u32>,
     /// How long devices waited from the moment they were to arrive until they were connected, in
     /// milliseconds; none if no device was.
     pub time_to_service_ms: Option<Percentiles>,
+    /// Of that, until DPS had assigned them; none if it assigned nobody.
+    pub registration_ms: Option<Percentiles>,
+    /// Of that, from there until they were connected.
+    pub connect_ms: Option<Percentiles>,
+    /// All of that distribution, from the shortest wait to the longest.
+    pub time_to_service_by_percentile: Vec<Rank>,
+    /// Whether every device was connected in the end and every threshold held.
+    pub passed: bool,
+    /// What it was held to beside that.
+    pub thresholds: Vec<Judgement>,
     /// How the fleet came back.
     pub curve: Vec<Point>,
     /// Wall time, in milliseconds.
     pub wall_ms: i64,
     /// What devices with TLS cost; none for a storm without.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<WireFigures>,
     /// The command that does the same again.
     pub replay: String,
@@ -89,25 +113,10 @@ pub struct Registrations {
 pub struct Connects {
     /// Put off with CONNACK 3.
     pub refused: u64,
+    /// Refused as unauthorized (CONNACK 4 or 5).
+    pub unauthorized: u64,
     /// Failed in any other way.
     pub failed: u64,
-}
-
-/// A distribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Percentiles {
-    /// Half of the devices waited no longer.
-    pub p50: u64,
-    /// Nine in ten.
-    pub p90: u64,
-    /// 99 in a hundred.
-    pub p99: u64,
-    /// 999 in a thousand.
-    pub p999: u64,
-    /// The longest wait.
-    pub max: u64,
-    /// The mean.
-    pub mean: u64,
 }
 
 /// How far the fleet was at a moment.
@@ -142,8 +151,14 @@ impl Outcome {
         let give_up_ms = u64::try_from(plan.give_up.as_millis()).unwrap_or(u64::MAX);
         let stalls_at = tally.stalls_at_ms();
         let tier = plan.limits.tier;
-        Self {
+        let mut outcome = Self {
             devices: plan.devices,
+            cause: plan.cause.name(),
+            told: plan.cause.told(),
+            hub_forgotten: match plan.cause {
+                Cause::PowerCut { forgetful } => Some(forgetful),
+                _ => None,
+            },
             served: tally.served_count(),
             arrival: plan.arrival.to_string(),
             tier: tier.map(|tier| tier.edition().name().to_owned()),
@@ -163,6 +178,7 @@ impl Outcome {
                 set_by: forecast.set_by,
                 gates: forecast.gates.clone(),
             },
+            echo: plan.echo(arrivals),
             ratio: finish_ms.and_then(|finish| ratio(finish, forecast.bound_ms)),
             registrations: Registrations {
                 accepted: tally.accepted,
@@ -172,14 +188,25 @@ impl Outcome {
             polls_throttled: tally.polls_throttled,
             connects: Connects {
                 refused: tally.connects_refused,
+                unauthorized: tally.connects_unauthorized,
                 failed: tally.connects_failed,
             },
-            time_to_service_ms: percentiles(tally),
+            served_with_generation: tally.served_with.clone(),
+            time_to_service_ms: tally.until_served.percentiles(),
+            registration_ms: tally.until_registered.percentiles(),
+            connect_ms: tally.until_connected.percentiles(),
+            time_to_service_by_percentile: tally.until_served.ranks(),
+            passed: false,
+            thresholds: Vec::new(),
             curve: curve(arrivals, forecast, tally),
             wall_ms,
             wire: None,
             replay: plan.replay(),
-        }
+        };
+        let thresholds = plan.thresholds.iter();
+        outcome.thresholds = thresholds.map(|it| it.judge(&outcome)).collect();
+        outcome.passed = finished && outcome.thresholds.iter().all(|it| it.passed);
+        outcome
     }
 
     /// Whether every device was connected in the end.
@@ -202,9 +229,21 @@ impl Plan {
             Over::Nothing => String::new(),
             over => format!(" --over {}", over.name()),
         };
+        let life = self.certificate_life;
+        let life = life.map(|life| format!(" --certificate-life {life}"));
+        let life = life.unwrap_or_default();
+        let thresholds = self.thresholds.iter();
+        // A shell would take the comparison for its own.
+        let thresholds = thresholds.map(|it| format!(" --threshold '{it}'"));
+        let thresholds: String = thresholds.collect();
+        let cause = match self.cause {
+            Cause::FirstBoot => String::new(),
+            Cause::PowerCut { forgetful: true } => " --cause power-cut --forget-hub".to_owned(),
+            cause => format!(" --cause {cause}"),
+        };
         format!(
-            "linarite storm --devices {} --arrival {} --tier {hub} --registrations-per-minute {} \
-             --firmware {} --seed {} --limit {}{}{over}",
+            "linarite storm --devices {}{cause} --arrival {} --tier {hub} --registrations-per-minute {} \
+             --firmware {} --seed {} --limit {}{}{over}{life}{thresholds}",
             self.devices,
             self.arrival,
             registrations.map_or(0, |count| count.get()),
@@ -225,25 +264,6 @@ impl Plan {
 )]
 fn ratio(finish_ms: u64, bound_ms: u64) -> Option<f64> {
     (bound_ms > 0).then(|| finish_ms as f64 / bound_ms as f64)
-}
-
-fn percentiles(tally: &Tally) -> Option<Percentiles> {
-    let waits = tally.served.iter().zip(&tally.arrivals);
-    let wait = |(served, arrival): (&Option<u32>, &u64)| Some(u64::from((*served)?) - *arrival);
-    let mut waits: Vec<u64> = waits.filter_map(wait).collect();
-    waits.sort_unstable();
-    let max = *waits.last()?;
-    // The smallest wait that so many in a thousand do not exceed.
-    let at = |thousandths: usize| waits[(waits.len() * thousandths).div_ceil(1000).max(1) - 1];
-    let sum: u64 = waits.iter().sum();
-    Some(Percentiles {
-        p50: at(500),
-        p90: at(900),
-        p99: at(990),
-        p999: at(999),
-        max,
-        mean: sum / u64::try_from(waits.len()).unwrap_or(1).max(1),
-    })
 }
 
 fn curve(arrivals: &[u64], forecast: &Forecast, tally: &Tally) -> Vec<Point> {

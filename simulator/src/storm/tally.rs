@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::observation::Observation;
+use super::waits::Waits;
+use crate::observation::{Generation, Observation};
 use crate::wire::dps::is_transient;
 
 /// When something happened to a device, in milliseconds since the start; none if it did not.
@@ -17,6 +18,12 @@ pub(super) struct Tally {
     pub(super) registered: Vec<Moment>,
     /// When each was connected to its hub.
     pub(super) served: Vec<Moment>,
+    /// From a device's arrival until it was assigned for the first time.
+    pub(super) until_registered: Waits,
+    /// From there, or from the arrival of who needs no registration, until it was connected.
+    pub(super) until_connected: Waits,
+    /// From a device's arrival until it was connected.
+    pub(super) until_served: Waits,
     /// Registrations that DPS carried out.
     pub(super) accepted: u64,
     /// Registrations that DPS put off (R-H1).
@@ -27,6 +34,10 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// Connections that the hub put off (R-H5).
     pub(super) connects_refused: u64,
+    /// Connections that the hub refused as unauthorized (R-G10, R-E7).
+    pub(super) connects_unauthorized: u64,
+    /// Devices that were served, by the generation of the certificate they showed.
+    pub(super) served_with: Vec<u32>,
     /// Connections that failed in any other way.
     pub(super) connects_failed: u64,
     /// Whatever was put off, by second.
@@ -39,10 +50,14 @@ pub(super) struct Tally {
     /// For how long nobody may get further, in milliseconds; none for as long as one likes.
     patience_ms: Option<u64>,
     served_count: u32,
+    /// Whether devices change their certificates.
+    pub(super) rolls: bool,
 }
 
-/// What CONNACK 3 is called.
+/// CONNACK "server unavailable".
 const UNAVAILABLE: u8 = 3;
+/// CONNACK "bad user name or password" and "not authorized".
+const UNAUTHORIZED: [u8; 2] = [4, 5];
 
 impl Tally {
     /// Nothing yet. A storm in which nobody gets a step further for `patience` after all have
@@ -54,17 +69,23 @@ impl Tally {
             arrivals,
             registered: vec![None; devices],
             served: vec![None; devices],
+            until_registered: Waits::new(),
+            until_connected: Waits::new(),
+            until_served: Waits::new(),
             accepted: 0,
             throttled: 0,
             polls_throttled: 0,
             failed: 0,
             connects_refused: 0,
+            connects_unauthorized: 0,
+            served_with: Vec::new(),
             connects_failed: 0,
             put_off: Vec::new(),
             last_ms: 0,
             progressed_ms: last_arrival,
             patience_ms: patience.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
             served_count: 0,
+            rolls: false,
         }
     }
 
@@ -90,8 +111,11 @@ impl Tally {
             Observation::RegistrationSucceeded { .. } => {
                 self.accepted += 1;
                 self.progressed_ms = self.progressed_ms.max(at_ms);
-                let first = &mut self.registered[device];
-                *first = first.or(moment);
+                if self.registered[device].is_none() {
+                    self.registered[device] = moment;
+                    self.until_registered
+                        .note(at_ms.saturating_sub(self.arrivals[device]));
+                }
             }
             Observation::RegistrationFailed { status, .. } if is_transient(*status) => {
                 self.throttled += 1;
@@ -102,11 +126,19 @@ impl Tally {
                 self.connects_refused += 1;
                 self.put_off(at_ms);
             }
+            Observation::ConnectRefused { connack, .. } if UNAUTHORIZED.contains(connack) => {
+                self.connects_unauthorized += 1;
+            }
             Observation::ConnectRefused { .. } => self.connects_failed += 1,
-            Observation::SessionOpened { .. } if self.served[device].is_none() => {
+            Observation::SessionOpened { generation } if self.served[device].is_none() => {
+                self.served_with(*generation);
                 self.progressed_ms = self.progressed_ms.max(at_ms);
                 self.served[device] = moment;
                 self.served_count += 1;
+                let arrived = self.arrivals[device];
+                let assigned = self.registered[device].map_or(arrived, u64::from);
+                self.until_connected.note(at_ms.saturating_sub(assigned));
+                self.until_served.note(at_ms.saturating_sub(arrived));
                 return true;
             }
             _ => {}
@@ -118,6 +150,15 @@ impl Tally {
     pub(super) fn poll_put_off(&mut self, at_ms: u64) {
         self.polls_throttled += 1;
         self.put_off(at_ms);
+    }
+
+    fn served_with(&mut self, generation: Generation) {
+        // Generations are numbered from 1, and no storm has a third.
+        let place = generation.0.saturating_sub(1).min(1) as usize;
+        if self.served_with.len() <= place {
+            self.served_with.resize(place + 1, 0);
+        }
+        self.served_with[place] += 1;
     }
 
     fn put_off(&mut self, at_ms: u64) {

@@ -2,19 +2,18 @@ use linarite_core::hub::tier::Edition;
 
 use super::*;
 
+mod causes;
+
 fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan {
     Plan {
         devices,
-        arrival: Arrival::AtOnce,
         limits: Limits {
             registrations_per_minute: NonZeroU32::new(registrations),
             tier: tier.map(|(edition, units)| Tier::new(edition, units).unwrap()),
             refused_requests_count: false,
         },
-        patience: Patience::Patient,
         give_up: Duration::from_secs(1_800),
-        seed: 1,
-        over: Over::Nothing,
+        ..Plan::default()
     }
 }
 
@@ -70,7 +69,7 @@ fn naive_firmware_asks_far_more_often_than_patient_firmware() {
     let patient = plan(300, 60, None);
     let naive = Plan {
         patience: Patience::Naive,
-        ..patient
+        ..patient.clone()
     };
     let (patient, naive) = (outcome(&patient), outcome(&naive));
     assert_eq!(patient.forecast, naive.forecast);
@@ -97,7 +96,7 @@ fn naive_firmware_keeps_itself_out_where_refusals_count() {
     patient.give_up = Duration::from_secs(86_400);
     let naive = Plan {
         patience: Patience::Naive,
-        ..patient
+        ..patient.clone()
     };
     let (patient, naive) = (outcome(&patient), outcome(&naive));
     assert!(patient.all_served() && !patient.stalled);
@@ -119,7 +118,7 @@ fn jitter_spares_a_fleet_the_waiting() {
     let at_once = plan(300, 60, None);
     let jitter = Plan {
         arrival: Arrival::Jitter,
-        ..at_once
+        ..at_once.clone()
     };
     let (at_once, jitter) = (outcome(&at_once), outcome(&jitter));
     assert!(jitter.all_served());
@@ -128,11 +127,32 @@ fn jitter_spares_a_fleet_the_waiting() {
     assert!(median(&jitter) < 5_000 && median(&at_once) > 60_000);
 }
 
+/// R-C13: batches of what the limit lets through in the meantime are hardly ever put off.
+#[test]
+fn batches_as_large_as_the_limit_spare_a_fleet_the_waiting() {
+    let at_once = plan(300, 60, None);
+    let batches = Plan {
+        arrival: "batches=60/1m".parse().unwrap(),
+        ..at_once.clone()
+    };
+    let (at_once, batches) = (outcome(&at_once), outcome(&batches));
+    assert!(batches.all_served());
+    assert_eq!(
+        (batches.forecast.bound_ms, batches.forecast.set_by),
+        (240_000, None)
+    );
+    let finish_ms = batches.finish_ms.unwrap();
+    assert!((240_000..=250_000).contains(&finish_ms), "{finish_ms}");
+    assert_eq!(batches.registrations.throttled, 0);
+    assert!(at_once.registrations.throttled > 200);
+    assert!(batches.replay.contains(" --arrival batches=60/1m "));
+}
+
 /// A wait counts from the moment a device was to arrive, not from when it got its turn.
 #[test]
 fn without_limits_a_device_waits_for_nothing_but_its_poll() {
     let ramp = Plan {
-        arrival: Arrival::Ramp(crate::scenario::duration::Span(60_000)),
+        arrival: Arrival::Ramp(Span(60_000)),
         ..plan(60, 0, None)
     };
     let outcome = outcome(&ramp);
@@ -177,6 +197,83 @@ fn a_storm_that_is_given_up_says_who_was_left() {
             .text()
             .starts_with(&format!("NOT SERVED  {left} of 300 devices"))
     );
+}
+
+#[test]
+fn a_storm_is_held_to_its_thresholds() {
+    let mut held = plan(200, 60, None);
+    let texts = ["finish>=140s", "throttled>=100", "failed==0", "ratio<2.5"];
+    held.thresholds = texts.map(|text| text.parse().unwrap()).to_vec();
+    let outcome = outcome(&held);
+    assert!(outcome.all_served() && outcome.passed);
+    let written = texts.map(|text| format!(" --threshold '{}'", text.replace("140s", "2m20s")));
+    assert!(
+        outcome.replay.ends_with(&written.concat()),
+        "{}",
+        outcome.replay
+    );
+
+    held.thresholds = vec!["p50<=1s".parse().unwrap(), "failed==0".parse().unwrap()];
+    let outcome = self::outcome(&held);
+    assert!(outcome.all_served() && !outcome.passed);
+    let text = outcome.text();
+    assert!(
+        text.starts_with("FAILED  1 of 2 thresholds; all 200 devices were served"),
+        "{text}"
+    );
+    assert!(text.contains("  threshold     FAIL  p50<=1s"), "{text}");
+    assert!(text.contains("  threshold     ok    failed==0"), "{text}");
+    let junit = outcome.junit().unwrap();
+    assert!(
+        junit.contains(r#"tests="3" skipped="0" failures="1""#),
+        "{junit}"
+    );
+    let median = outcome.thresholds[0].measured_text();
+    assert!(junit.contains(&format!("p50 is {median}")), "{junit}");
+    let page = outcome.html().unwrap();
+    assert!(
+        page.contains("<code>p50&lt;=1s</code>") && page.contains(">missed</td>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_storm_says_what_comes_when_its_certificates_end() {
+    let mut together = plan(300, 60, None);
+    together.certificate_life = Some(Span(86_400_000));
+    let mut apart = together.clone();
+    apart.arrival = "ramp=10m".parse().unwrap();
+    let (together, apart) = (outcome(&together), outcome(&apart));
+    let text = together.text();
+    assert!(
+        text.contains("  echo          the next storm comes after 1d, when certificates of 1d end: 300 within 1m, 5.0 times what DPS registrations let through (60)"),
+        "{text}"
+    );
+    assert!(together.replay.contains(" --certificate-life 1d"));
+    let page = together.html().unwrap();
+    assert!(page.contains("The next storm comes after 1d"), "{page}");
+    assert!(!apart.echo.as_ref().unwrap().storm);
+    assert!(
+        apart
+            .text()
+            .contains("no storm when certificates of 1d end")
+    );
+    assert_eq!(outcome(&plan(10, 0, None)).echo, None);
+}
+
+/// A figure that a storm does not have holds to nothing.
+#[test]
+fn what_cannot_be_measured_holds_no_threshold() {
+    let mut short = plan(300, 60, None);
+    short.give_up = Duration::from_secs(60);
+    short.thresholds = ["finish<=30d", "finish!=1s", "ratio>=0", "p50<=1h"]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+    let outcome = outcome(&short);
+    let passed: Vec<bool> = outcome.thresholds.iter().map(|it| it.passed).collect();
+    assert_eq!(passed, [false, false, false, true]);
+    assert_eq!(outcome.thresholds[0].measured_text(), "nothing to measure");
+    assert!(!outcome.passed);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::forecast::Gate;
 use super::outcome::Outcome;
+use super::waits::Percentiles;
 use crate::scenario::duration::Span;
 
 impl Outcome {
@@ -10,7 +12,14 @@ impl Outcome {
     #[must_use]
     pub fn headline(&self) -> String {
         let wall = format!("({} of wall time)", span(self.wall_ms.unsigned_abs()));
+        let missed = self.thresholds.iter().filter(|it| !it.passed).count();
         match self.finish_ms {
+            Some(finish) if missed > 0 => format!(
+                "FAILED  {missed} of {} thresholds; all {} devices were served after {}  {wall}",
+                self.thresholds.len(),
+                thousands(u64::from(self.devices)),
+                span(finish),
+            ),
             Some(finish) => format!(
                 "SERVED  all {} devices after {}  {wall}",
                 thousands(u64::from(self.devices)),
@@ -40,12 +49,7 @@ impl Outcome {
         let gate =
             { self.forecast.gates.iter() }.find(|gate| Some(gate.name) == self.forecast.set_by);
         let mut line = match gate {
-            Some(gate) => format!(
-                "at least {bound}, set by {} ({} in {})",
-                gate.name,
-                thousands(u64::from(gate.count)),
-                span(u64::from(gate.window_ms)),
-            ),
+            Some(gate) => format!("at least {bound}, set by {} ({})", gate.name, gate.pace()),
             None => format!("at least {bound}, when the last device arrives"),
         };
         if let Some(ratio) = self.ratio {
@@ -57,6 +61,53 @@ impl Outcome {
     /// The summary for the terminal, several lines.
     #[must_use]
     pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.headline());
+        let mut line = |title: &str, what: &str| {
+            let _ = writeln!(text, "  {title:<14}{what}");
+        };
+        line("cause", &format!("{}: {}", self.cause, self.told));
+        line("arrival", &self.fleet_line());
+        line("limits", &self.limits_line());
+        line("forecast", &self.forecast_line());
+        if let Some(echo) = &self.echo {
+            line("echo", &echo.line());
+        }
+        line("registrations", &self.registrations_line());
+        line("connections", &self.connects_line());
+        for (title, waits) in [
+            ("until served", self.time_to_service_ms),
+            ("  registered", self.registration_ms),
+            ("  connected", self.connect_ms),
+        ] {
+            if let Some(waits) = waits {
+                line(title, &waits.text());
+            }
+        }
+        for judgement in &self.thresholds {
+            let held = if judgement.passed { "ok    " } else { "FAIL  " };
+            let what = &judgement.threshold;
+            line(
+                "threshold",
+                &format!("{held}{what:<20}  {}", judgement.measured_text()),
+            );
+        }
+        if let Some(wire) = &self.wire {
+            line("wire", &wire.line());
+        }
+        line("replay", &self.replay);
+        text
+    }
+
+    /// How the fleet came back.
+    pub(super) fn fleet_line(&self) -> String {
+        format!(
+            "{}, {} firmware, seed {}",
+            self.arrival, self.firmware, self.seed
+        )
+    }
+
+    /// What held.
+    pub(super) fn limits_line(&self) -> String {
         let hub = match (&self.tier, self.units) {
             (Some(tier), Some(units)) => format!("hub {tier} x{units}"),
             _ => "hub without limits".to_owned(),
@@ -65,39 +116,11 @@ impl Outcome {
             0 => "DPS without limits".to_owned(),
             count => format!("DPS {} registrations a minute", thousands(u64::from(count))),
         };
-        let mut text = format!("{}\n", self.headline());
-        let mut line = |title: &str, what: &str| {
-            let _ = writeln!(text, "  {title:<14}{what}");
-        };
-        let fleet = format!(
-            "{}, {} firmware, seed {}",
-            self.arrival, self.firmware, self.seed
-        );
-        line("arrival", &fleet);
         let refusals = match self.refused_requests_count {
             true => ", refusals count",
             false => "",
         };
-        line("limits", &format!("{dps}, {hub}{refusals}"));
-        line("forecast", &self.forecast_line());
-        line("registrations", &self.registrations_line());
-        line("connections", &self.connects_line());
-        if let Some(waits) = self.time_to_service_ms {
-            let waits = format!(
-                "p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}",
-                span(waits.p50),
-                span(waits.p90),
-                span(waits.p99),
-                span(waits.p999),
-                span(waits.max),
-            );
-            line("until served", &waits);
-        }
-        if let Some(wire) = &self.wire {
-            line("wire", &wire.line());
-        }
-        line("replay", &self.replay);
-        text
+        format!("{dps}, {hub}{refusals}")
     }
 
     fn registrations_line(&self) -> String {
@@ -124,10 +147,48 @@ impl Outcome {
             thousands(u64::from(self.devices)),
             thousands(self.connects.refused),
         );
-        if self.connects.failed > 0 {
-            let _ = write!(line, ", {} failed", thousands(self.connects.failed));
+        for (count, what) in [
+            (self.connects.unauthorized, "refused as unauthorized"),
+            (self.connects.failed, "failed"),
+        ] {
+            if count > 0 {
+                let _ = write!(line, ", {} {what}", thousands(count));
+            }
+        }
+        if let [first, second] = self.served_with_generation[..] {
+            let (first, second) = (thousands(u64::from(first)), thousands(u64::from(second)));
+            let _ = write!(
+                line,
+                "; {second} with the new certificate, {first} with the old"
+            );
         }
         line
+    }
+}
+
+impl Gate {
+    /// How often it lets a device through, for people.
+    pub(super) fn pace(&self) -> String {
+        let count = thousands(u64::from(self.count));
+        let pace = format!("{count} in {}", span(u64::from(self.window_ms)));
+        match self.times {
+            1 => pace,
+            times => format!("{pace}, {times} for each device"),
+        }
+    }
+}
+
+impl Percentiles {
+    /// In one line, for people.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "p50 {}, p90 {}, p99 {}, p99.9 {}, longest {}",
+            span(self.p50),
+            span(self.p90),
+            span(self.p99),
+            span(self.p999),
+            span(self.max),
+        )
     }
 }
 

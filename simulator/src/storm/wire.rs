@@ -5,8 +5,10 @@
 //! and the forecast are those of a storm without TLS; only what lies between is real.
 
 mod cost;
+mod prologue;
 
 use std::fmt;
+use std::iter;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,12 +21,12 @@ use super::field::after;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use super::tally::Tally;
-use super::{Opening, Plan};
+use super::{Opening, Plan, name_of};
 use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
-use crate::plan::{DevicePlan, Window};
+use crate::plan::{DevicePlan, Past, Window};
 use cost::Cost;
 
 pub use cost::WireFigures;
@@ -39,6 +41,9 @@ const DEVICES_BY_ADDRESS: u32 = 10_000;
 /// Descriptors besides the devices': what the process itself has open, and connections that are
 /// being closed while the next are opened.
 const DESCRIPTORS_SPARE: u64 = 256;
+
+/// Real time between two looks at a fleet to which nothing happens.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Later than any storm ends.
 const FOR_EVER: Duration = Duration::from_secs(400 * 86_400);
@@ -130,18 +135,22 @@ pub(super) fn run(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Re
 }
 
 async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
-    let opening = Opening::of(plan).await?;
-    let stage = &opening.stage;
-    let plans = device_plans(plan, &opening.by_device);
+    let mut opening = Opening::of(plan).await?;
     // Made before the first device arrives: a device has its certificate from the factory.
-    let credentials = plans.iter().take_while(|_| !interrupt.is_asked());
-    let credentials = credentials.map(|it| stage.credential(&it.registration_id));
+    let devices = || (0..plan.devices).take_while(|_| !interrupt.is_asked());
+    let credentials = devices().map(|index| opening.stage.credential(&name_of(index)));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
+    let pasts = prologue::play(&opening, plan, &credentials, (shown, interrupt)).await?;
+    opening.begins();
+    let stage = &opening.stage;
+    let next = devices().map(|index| stage.next_credential(&name_of(index)));
+    let next: Vec<_> = next.collect::<Result<_, _>>()?;
+    let plans = device_plans(plan, &opening.by_device, &pasts);
 
     let cost = Cost::now();
     let clock = &stage.env.clock;
-    let tally = Tally::new(opening.by_device.clone(), plan.patience_with_all());
-    let progress = opening.progress(plan, shown);
+    let tally = plan.tally(opening.by_device.clone());
+    let progress = opening.progress(shown);
     let watch = Arc::new(Watch::new(clock.now_ms(), tally, progress));
     let fleet = Fleet::start(
         plans,
@@ -152,16 +161,23 @@ async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Res
         HANDSHAKES_AT_ONCE,
     )?;
     let storm = async {
-        for (index, credential) in (0..).zip(credentials) {
-            fleet.store(DeviceIndex(index), credential).await?;
+        for ((index, credential), next) in (0..).zip(credentials).zip(next) {
+            for credential in iter::once(credential).chain(next) {
+                fleet.store(DeviceIndex(index), credential).await?;
+            }
         }
         watch.until_over(plan.give_up, clock).await;
         anyhow::Ok(())
     };
+    let showing = (shown && plan.over == Over::Sockets)
+        .then(|| tokio::spawn(Arc::clone(&watch).keep_showing(clock.clone())));
     tokio::select! {
         biased;
         () = interrupt.asked() => {}
         ended = storm => ended?,
+    }
+    if let Some(showing) = showing {
+        showing.abort();
     }
     let cost = Cost::now().since(&cost);
     let (tally, connected) = watch.close();
@@ -175,8 +191,9 @@ async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Res
     Ok(outcome)
 }
 
-/// What the fleet is made of: each device is switched on when it arrives, and stays on.
-fn device_plans(plan: &Plan, arrivals: &[u64]) -> Vec<DevicePlan> {
+/// What the fleet is made of: each device is switched on when it arrives, with what it knows by
+/// then, and stays on.
+fn device_plans(plan: &Plan, arrivals: &[u64], pasts: &[Past]) -> Vec<DevicePlan> {
     let firmware = Arc::new(plan.firmware());
     let awake: Arc<[Window]> = Arc::from([Window {
         from: Duration::ZERO,
@@ -184,12 +201,13 @@ fn device_plans(plan: &Plan, arrivals: &[u64]) -> Vec<DevicePlan> {
     }]);
     let device = |(index, arrival): (u32, &u64)| DevicePlan {
         index: DeviceIndex(index),
-        registration_id: format!("dev-{:07}", u64::from(index) + 1).into(),
+        registration_id: name_of(index).into(),
         firmware: Arc::clone(&firmware),
         windows: Arc::clone(&awake),
         lag: Duration::from_millis(*arrival),
         telemetry_every: Duration::ZERO,
         faults: None,
+        past: { pasts.get(index as usize) }.and_then(|past| plan.remembered(past.clone())),
     };
     (0..).zip(arrivals).map(device).collect()
 }
@@ -252,6 +270,23 @@ impl Watch {
         }
     }
 
+    /// Shows how far the fleet is, though nothing happens to it. In virtual time nothing waits that
+    /// could be shown.
+    async fn keep_showing(self: Arc<Self>, clock: Clock) {
+        loop {
+            tokio::time::sleep(SHOW_EVERY).await;
+            let at_ms = self.since_start(clock.now_ms());
+            let mut seen = self.seen();
+            let Seen {
+                tally, progress, ..
+            } = &mut *seen;
+            if tally.served.is_empty() {
+                return;
+            }
+            progress.look(at_ms, tally);
+        }
+    }
+
     /// The counts, and how many devices are connected; nothing is counted after.
     fn close(&self) -> (Tally, u32) {
         let mut seen = self.seen();
@@ -276,8 +311,10 @@ impl Observer for Watch {
             _ => {}
         }
         let served = seen.tally.note(index, at_ms, &observation);
-        let count = seen.tally.served_count();
-        seen.progress.tick(at_ms, count);
+        let Seen {
+            tally, progress, ..
+        } = &mut *seen;
+        progress.tick(at_ms, tally);
         if served && seen.tally.all_served() {
             self.done.notify_one();
         }

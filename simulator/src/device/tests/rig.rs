@@ -39,6 +39,7 @@ impl Rig {
             lag: Duration::ZERO,
             telemetry_every: Duration::from_secs(600),
             faults: None,
+            past: None,
         };
         let account = Account {
             dps_host: "dps.net".into(),

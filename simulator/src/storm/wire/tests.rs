@@ -3,22 +3,19 @@ use std::num::NonZeroU32;
 use linarite_core::hub::tier::{Edition, Tier};
 
 use super::*;
-use crate::storm::arrival::Arrival;
 use crate::storm::{Limits, Patience};
 
 fn plan(devices: u32, registrations: u32, over: Over) -> Plan {
     Plan {
         devices,
-        arrival: Arrival::AtOnce,
         limits: Limits {
             refused_requests_count: false,
             registrations_per_minute: NonZeroU32::new(registrations),
             tier: None,
         },
-        patience: Patience::Patient,
         give_up: Duration::from_secs(7_200),
-        seed: 1,
         over,
+        ..Plan::default()
     }
 }
 
@@ -109,7 +106,7 @@ fn naive_firmware_that_keeps_itself_out_is_given_up_over_either() {
     without.give_up = Duration::from_secs(86_400);
     let with = Plan {
         over: Over::Pipes,
-        ..without
+        ..without.clone()
     };
     for plan in [without, with] {
         let outcome = outcome(&plan);
