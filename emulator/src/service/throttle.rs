@@ -217,3 +217,26 @@ impl Spread {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    /// R-H1, R-H4: what is asked for while a limit is lifted takes nothing from it.
+    #[test]
+    fn a_lifted_limit_does_not_hold_and_is_whole_when_it_does_again() {
+        let limit = RateLimit::per_minute(NonZeroU32::new(2).unwrap());
+        let (meter, now) = (Meter::new(Some(limit), Refusals::Counted), UnixMillis(0));
+        meter.lift(true);
+        for _ in 0..10 {
+            assert_eq!(meter.take(now), Ok(()));
+            assert_eq!(meter.queue(0, now), Ok(Duration::ZERO));
+        }
+        meter.lift(false);
+        assert_eq!(meter.take(now), Ok(()));
+        assert_eq!(meter.take(now), Ok(()));
+        assert!(meter.take(now).is_err());
+    }
+}

@@ -195,3 +195,33 @@ fn write(outcome: &Outcome, directory: &Path) -> io::Result<()> {
     fs::write(directory.join("junit.xml"), outcome.junit()?)?;
     fs::write(directory.join("storm.html"), outcome.html()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    /// What `docs/storms.md` says of the command is all of it.
+    #[test]
+    fn every_flag_stands_in_the_guide() {
+        let guide = include_str!("../../../docs/storms.md");
+        let command = StormArgs::augment_args(Command::new("storm"));
+        let flags: Vec<_> = command
+            .get_arguments()
+            .filter_map(|it| it.get_long())
+            .collect();
+        assert!(flags.len() >= 15, "{flags:?}");
+        for flag in flags {
+            assert!(guide.contains(&format!("--{flag}")), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn every_figure_stands_in_the_guide() {
+        let guide = include_str!("../../../docs/storms.md");
+        for figure in Threshold::figures() {
+            assert!(guide.contains(&format!("`{figure}`")), "{figure}");
+        }
+    }
+}

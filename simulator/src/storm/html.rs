@@ -68,7 +68,9 @@ impl Outcome {
             // Dashed, so that what lies below it is seen where the fleet keeps up.
             ("bound", |point| point.forecast),
         ];
-        for (name, value) in curves {
+        // Nobody goes through DPS for some causes.
+        let drawn = |name: &str| name != "registered" || self.registration_ms.is_some();
+        for (name, value) in curves.into_iter().filter(|(name, _)| drawn(name)) {
             let count = |point: &Point| u64::try_from(value(point)).unwrap_or(u64::MAX);
             let points = self.curve.iter();
             let points = points.map(|it| chart.at(it.at_ms, end, count(it), devices));

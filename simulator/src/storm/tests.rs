@@ -289,4 +289,12 @@ fn the_page_draws_every_curve_and_names_every_limit() {
     }
     assert!(page.contains(&outcome.replay));
     assert_eq!(outcome.curve.len(), 61);
+    let failover = Plan {
+        cause: Cause::HubFailover,
+        ..plan(20, 60, None)
+    };
+    let page = self::outcome(&failover).html().unwrap();
+    assert!(page.contains("connected to the hub"), "{page}");
+    assert!(!page.contains("assigned by DPS"), "{page}");
+    assert!(!page.contains(r#"class="registered""#), "{page}");
 }

@@ -185,6 +185,11 @@ pub struct Judgement {
 }
 
 impl Threshold {
+    /// Names of all figures that there may be thresholds for.
+    pub fn figures() -> impl Iterator<Item = &'static str> {
+        FIGURES.into_iter().map(Figure::name)
+    }
+
     /// Holds `outcome` to it.
     #[must_use]
     pub fn judge(&self, outcome: &Outcome) -> Judgement {
