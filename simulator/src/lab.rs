@@ -12,12 +12,13 @@ pub(crate) use linarite_emulator::ws::WebSocket;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use linarite_emulator::fault::{DpsFault, DpsTrouble};
+use linarite_emulator::outgoing::{Dial, Dialing};
 use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::{Env, UnixMillis};
 use tokio::net::{TcpSocket, TcpStream};
@@ -25,6 +26,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
 use crate::fault::service::Trouble;
 use crate::fault::{DpsAnswer, Share};
+use crate::function::{Function, Hosted};
 use crate::scenario::Scenario;
 
 /// Bytes a pipe in memory holds for each direction before its writer waits.
@@ -35,6 +37,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Host name of DPS in a lab. Reserved for tests by RFC 2606.
 const DPS_HOST: &str = "dps.linarite.test";
+
+/// Host name of the operator's function, where that is reached through memory.
+const FUNCTION_HOST: &str = "function.linarite.test";
 
 /// How streams reach the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +92,14 @@ impl Lab {
     }
 
     async fn with(env: Env, mode: LabMode, config: Config) -> anyhow::Result<Self> {
-        let emulator = Emulator::new(config, env).context("the lab's emulator")?;
+        let outside = Outside::default();
+        let emulator = match mode {
+            LabMode::InMemory => Emulator::with_dialer(config, env, Arc::new(outside.clone())),
+            LabMode::Loopback | LabMode::LoopbackFrom { .. } => Emulator::new(config, env),
+        };
+        let emulator = emulator.context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
-            LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()))),
+            LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()), outside)),
             LabMode::Loopback | LabMode::LoopbackFrom { .. } => {
                 let addresses = emulator.listen().await.context("the lab's listeners")?;
                 Arc::new(Sockets {
@@ -154,8 +164,29 @@ impl Trouble for Wanted {
     }
 }
 
-/// Connects through memory, straight to the emulator's door.
-struct Pipes(Wanted);
+/// Whom the emulator can call through memory: the operator's function, if it is served.
+#[derive(Clone, Default)]
+struct Outside(Arc<Mutex<Option<Arc<Function>>>>);
+
+impl Dial for Outside {
+    fn dial<'a>(&'a self, host: &'a str, _port: u16) -> Dialing<'a> {
+        let function = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let dialled = match function.clone().filter(|_| host == FUNCTION_HOST) {
+            None => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            Some(function) => {
+                let (near, far) = tokio::io::duplex(PIPE_BYTES);
+                // Ends when the emulator hangs up, which it does at the latest when it stops.
+                tokio::spawn(function.serve(Box::new(far)));
+                Ok(Box::new(near) as linarite_emulator::outgoing::BoxedStream)
+            }
+        };
+        Box::pin(std::future::ready(dialled))
+    }
+}
+
+/// Connects through memory, straight to the emulator's door, and has the emulator call outside in
+/// the same way.
+struct Pipes(Wanted, Outside);
 
 impl Connector for Pipes {
     fn connect<'a>(&'a self, _host: &'a str, port: Port) -> Connecting<'a> {
@@ -170,6 +201,12 @@ impl Connector for Pipes {
 
     fn trouble(&self) -> Option<&dyn Trouble> {
         Some(&self.0)
+    }
+
+    fn host(&self, function: Arc<Function>) -> io::Result<Hosted> {
+        let mut called = self.1.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *called = Some(Arc::clone(&function));
+        Ok(Hosted::at(&format!("http://{FUNCTION_HOST}"), function))
     }
 }
 

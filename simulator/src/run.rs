@@ -13,6 +13,7 @@ use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
 use crate::fault::{self, Fault};
 use crate::fleet::Fleet;
+use crate::function::{Function, Hosted};
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use crate::operator::{Operator, StepOutcome, Tools};
 use crate::pki::PkiError;
@@ -47,6 +48,9 @@ pub enum RunError {
     /// A certificate did not reach its device.
     #[error("cannot equip the fleet: {0}")]
     Delivery(#[from] crate::fleet::DeliveryError),
+    /// There is no place for the operator's function.
+    #[error("cannot serve the operator's function: {0}")]
+    Function(#[source] std::io::Error),
     /// Services do not fail as they are to.
     #[error("cannot make the services fail: {0}")]
     Trouble(#[from] fault::service::TroubleError),
@@ -119,6 +123,8 @@ pub async fn run_scenario(
         options.devices,
         &options.pace,
     );
+    let hosted = host_function(&scenario, options, stage)?;
+    let function = hosted.as_ref().map(|hosted| Arc::clone(&hosted.function));
     let operator = Operator::new(Tools {
         scenario: Arc::clone(&scenario),
         services: stage.services.clone(),
@@ -131,6 +137,7 @@ pub async fn run_scenario(
             .iter()
             .map(|plan| Arc::clone(&plan.firmware))
             .collect(),
+        function: hosted,
         ledger: Arc::clone(&ledger),
     })?;
 
@@ -164,6 +171,9 @@ pub async fn run_scenario(
     )?;
     let faults = scenario.faults.iter();
     let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();
+    if let Some(function) = function {
+        function.fails(&faults, times.origin);
+    }
     let _restarts = fault::service::begin(&faults, stage, (times.start, times.origin))?;
     for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
         fleet.store(DeviceIndex(index), credential.clone()).await?;
@@ -285,6 +295,25 @@ fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
         grace_ms,
         settle_ms,
     }
+}
+
+/// Serves the operator's function, if the scenario has one.
+fn host_function(
+    scenario: &Scenario,
+    options: &Options,
+    stage: &Stage,
+) -> Result<Option<Hosted>, RunError> {
+    if !scenario.has_function() {
+        return Ok(None);
+    }
+    let devices = (0..).zip(names(scenario, options));
+    let names = devices.flat_map(|(device, names)| {
+        let own = std::iter::once(names.registration_id.to_string());
+        own.chain(names.others).map(move |name| (device, name))
+    });
+    let function = Function::new(stage.env.clone(), names);
+    let hosted = stage.connector.host(function);
+    hosted.map(Some).map_err(RunError::Function)
 }
 
 fn registration_ids(scenario: &Scenario, options: &Options) -> Vec<Arc<str>> {

@@ -67,11 +67,11 @@ pub(super) fn hear(record: &mut Device, at: i64, event: &Event, terms: &Terms) {
         Event::RegistrationAccepted { .. } => record.accepted_at = Some(at),
         Event::RegistrationRefused {
             presented, reason, ..
+        }
+        | Event::RegistrationEnded {
+            presented, reason, ..
         } => {
             record.refused(at, true, *presented, reason.rule, newest);
-        }
-        Event::RegistrationEnded { reason, .. } => {
-            record.refused(at, true, None, reason.rule, newest);
         }
         Event::SessionRefused {
             presented, reason, ..

@@ -52,6 +52,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "individual-there-and-back",
     "root-expiry",
     "root-cross-signed",
+    "custom-allocation-with-failures",
     "two-hubs-migrate",
     "two-hubs-never",
     "two-hubs-reset",
@@ -101,6 +102,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/disallow-group-forgotten",
     "mistakes/two-hubs-turned-late",
     "mistakes/two-hubs-policy-default",
+    "mistakes/custom-allocation-hub-not-linked",
 ];
 
 /// Arguments of `linarite run`.

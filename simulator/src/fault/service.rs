@@ -93,7 +93,8 @@ pub fn begin(
             FaultKind::DropConnections { .. }
             | FaultKind::DelayReplies { .. }
             | FaultKind::LoseReplies
-            | FaultKind::PowerLoss { .. } => {}
+            | FaultKind::PowerLoss { .. }
+            | FaultKind::WebhookErrors(_) => {}
         }
     }
     Ok(restarts)
