@@ -50,6 +50,7 @@ pub(crate) fn run_with(scenario: Scenario, seed: u64, devices: u32) -> Report {
         let options = Options {
             devices,
             pace: Pace::Virtual,
+            target: None,
         };
         let env = Env::new(Clock::tokio(epoch(&scenario, &options, EPOCH)), seed);
         let lab = Lab::of_scenario(env.clone(), LabMode::InMemory, &scenario)

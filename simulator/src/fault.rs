@@ -38,17 +38,6 @@ pub struct Fault {
     pub share: Share,
 }
 
-impl Fault {
-    /// Whether it is the services that fail, and not a device or its connection.
-    #[must_use]
-    pub fn is_of_services(&self) -> bool {
-        matches!(
-            self.kind,
-            FaultKind::DpsErrors(_) | FaultKind::HubRestart { .. }
-        )
-    }
-}
-
 /// A part of a whole: `hits` of `of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {

@@ -9,6 +9,7 @@ pub(crate) mod bare;
 /// its own would find out no more.
 pub(crate) use linarite_emulator::ws::WebSocket;
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -24,7 +25,7 @@ use linarite_env::{Env, UnixMillis};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
-use crate::fault::service::Trouble;
+use crate::fault::service::{Trouble, Troubling};
 use crate::fault::{DpsAnswer, Share};
 use crate::function::{Function, Hosted};
 use crate::scenario::Scenario;
@@ -105,7 +106,7 @@ impl Lab {
                 Arc::new(Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
-                    emulator: Some(Wanted(emulator.clone())),
+                    trouble: Arc::new(Wanted(emulator.clone())),
                     sources: Sources::of(mode),
                 })
             }
@@ -134,11 +135,10 @@ impl Lab {
 /// An emulator that fails where it is wanted to.
 struct Wanted(Emulator);
 
-impl Trouble for Wanted {
-    fn dps(
+impl Wanted {
+    fn fail(
         &self,
-        from: UnixMillis,
-        until: UnixMillis,
+        (from, until): (UnixMillis, UnixMillis),
         share: Share,
         answer: DpsAnswer,
     ) -> Result<(), String> {
@@ -155,12 +155,25 @@ impl Trouble for Wanted {
             trouble,
         };
         let taken = self.0.faults().dps(fault);
-        taken.map_err(|error| error.to_string())
+        taken.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+impl Trouble for Wanted {
+    fn dps(
+        &self,
+        from: UnixMillis,
+        until: UnixMillis,
+        share: Share,
+        answer: DpsAnswer,
+    ) -> Troubling<'_> {
+        Box::pin(ready(self.fail((from, until), share, answer)))
     }
 
-    fn restart_hub(&self, host: &str, down_for: Duration) -> Result<(), String> {
+    fn restart_hub<'a>(&'a self, host: &'a str, down_for: Duration) -> Troubling<'a> {
         let restarted = self.0.faults().restart_hub(host, down_for);
-        restarted.map(|_| ()).map_err(|error| error.to_string())
+        let restarted = restarted.map(|_| ()).map_err(|error| error.to_string());
+        Box::pin(ready(restarted))
     }
 }
 
@@ -180,7 +193,7 @@ impl Dial for Outside {
                 Ok(Box::new(near) as linarite_emulator::outgoing::BoxedStream)
             }
         };
-        Box::pin(std::future::ready(dialled))
+        Box::pin(ready(dialled))
     }
 }
 
@@ -196,7 +209,7 @@ impl Connector for Pipes {
             Port::Https => Door::Https,
         };
         self.0.0.accept(far, door);
-        Box::pin(std::future::ready(Ok(Box::new(near) as BoxedStream)))
+        Box::pin(ready(Ok(Box::new(near) as BoxedStream)))
     }
 
     fn trouble(&self) -> Option<&dyn Trouble> {
@@ -214,8 +227,8 @@ impl Connector for Pipes {
 pub(crate) struct Sockets {
     mqtt: SocketAddr,
     https: SocketAddr,
-    /// What can be made to fail; nothing where the services are somebody else's.
-    emulator: Option<Wanted>,
+    /// The way to have them fail.
+    trouble: Arc<dyn Trouble>,
     sources: Sources,
 }
 
@@ -247,12 +260,12 @@ impl Sources {
 }
 
 impl Sockets {
-    /// The way to services that are somebody else's.
-    pub(crate) fn to(mqtt: SocketAddr, https: SocketAddr) -> Self {
+    /// The way to services in another process, which `trouble` has fail.
+    pub(crate) fn to(mqtt: SocketAddr, https: SocketAddr, trouble: Arc<dyn Trouble>) -> Self {
         Self {
             mqtt,
             https,
-            emulator: None,
+            trouble,
             sources: Sources::of(LabMode::Loopback),
         }
     }
@@ -272,7 +285,6 @@ impl Connector for Sockets {
     }
 
     fn trouble(&self) -> Option<&dyn Trouble> {
-        let emulator = self.emulator.as_ref()?;
-        Some(emulator)
+        Some(&*self.trouble)
     }
 }

@@ -3,6 +3,7 @@
 
 mod credentials;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Options {
     pub devices: u32,
     /// Virtual time or the wall clock.
     pub pace: Pace,
+    /// The file that names the emulator in another process, where the run takes place in one.
+    pub target: Option<PathBuf>,
 }
 
 /// Where a run takes place. The seed is the environment's.
@@ -174,7 +177,7 @@ pub async fn run_scenario(
     if let Some(function) = function {
         function.fails(&faults, times.origin);
     }
-    let _restarts = fault::service::begin(&faults, stage, (times.start, times.origin))?;
+    let trouble = fault::service::begin(&faults, stage, (times.start, times.origin)).await?;
     for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
         fleet.store(DeviceIndex(index), credential.clone()).await?;
     }
@@ -187,6 +190,7 @@ pub async fn run_scenario(
         // What the services tell of the last moments may still be on its way.
         sleep(ECHO).await;
     }
+    trouble.end()?;
     let now = stage.env.clock.now_ms();
     let findings = ledger.judge(now);
     fleet.stop().await;
@@ -199,6 +203,7 @@ pub async fn run_scenario(
         seed: stage.env.entropy.seed(),
         devices: options.devices,
         pace: options.pace.clone(),
+        target: options.target.clone(),
         elapsed_ms: now.since(times.origin),
         wall_ms: wall.now_ms().since(began),
         steps,

@@ -422,7 +422,11 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
     });
     if let Some(path) = &args.target {
         let target = Target::read(path)?;
-        let options = Options { devices, pace };
+        let options = Options {
+            devices,
+            pace,
+            target: Some(path.clone()),
+        };
         return runtime.block_on(Box::pin(target.run(scenario, &options, progress)));
     }
     runtime.block_on(Box::pin(async {
@@ -431,7 +435,11 @@ fn execute(args: &RunArgs, scenario: Scenario, quiet: Quiet) -> anyhow::Result<R
         } else {
             VIRTUAL_EPOCH
         };
-        let options = Options { devices, pace };
+        let options = Options {
+            devices,
+            pace,
+            target: None,
+        };
         let epoch = run::epoch(&scenario, &options, epoch);
         let env = Env::new(Clock::tokio(epoch), seed);
         let lab = Lab::of_scenario(env.clone(), mode, &scenario)

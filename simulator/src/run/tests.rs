@@ -19,6 +19,7 @@ async fn run(text: &str, seed: u64) -> Report {
     let options = Options {
         devices: 6,
         pace: Pace::Virtual,
+        target: None,
     };
     let silent = Arc::new(Progress::silent());
     let report = run_scenario(scenario, &options, &stage, silent)
