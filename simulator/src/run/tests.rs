@@ -87,3 +87,19 @@ fn a_function_that_fails_makes_registrations_fail_by_dps_rule() {
         report.registrations
     );
 }
+
+/// R-B16: entries of devices' own ask the function as well, which has to be said whenever they are
+/// saved.
+#[test]
+fn individual_enrollments_ask_the_function_too() {
+    let text = include_str!("../../../scenarios/individual-expiry.toml");
+    let deploy = "[[step]]\nat = \"0d\"\ndo = \"deploy-function\"\nhub = \"hub-2\"\n\n[[step]]";
+    let hubs = "hubs = [\"hub-1\", \"hub-2\"]\nends_on = \"hub-2\"\nduration";
+    let custom = "do = \"put-individuals\"\nallocation = \"custom\"";
+    let text = text
+        .replacen("[[step]]", deploy, 1)
+        .replacen("duration", hubs, 1);
+    let text = text.replace("do = \"put-individuals\"", custom);
+    let report = paused(String::leak(text), 1);
+    assert_eq!(report.verdict, Verdict::Pass, "{}", report.text());
+}
