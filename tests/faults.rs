@@ -178,7 +178,7 @@ async fn trouble_is_asked_for_over_the_admin_listener() {
             "POST",
             "/faults/dps?status=429&for=0",
             400,
-            "for: expected 1 to 86400 seconds",
+            "for: expected 0.001 to 86400 seconds",
         ),
         (
             "POST",
@@ -197,6 +197,12 @@ async fn trouble_is_asked_for_over_the_admin_listener() {
             "/faults/dps?status=500&for=5&shore=1/4",
             400,
             "shore: is no parameter",
+        ),
+        (
+            "POST",
+            "/faults/dps?status=500&for=5&in=NaN",
+            400,
+            "in: expected 0.001 to 86400 seconds",
         ),
         (
             "POST",
@@ -227,4 +233,36 @@ async fn trouble_is_asked_for_over_the_admin_listener() {
     assert_eq!(lab.mqtt(None).await.connect(&connect).await, (0, 3));
     assert_eq!(watch::ask(admin, "DELETE", "/faults").await.0, 204);
     assert_eq!(lab.mqtt(None).await.connect(&connect).await, (0, 0));
+}
+
+/// Whoever made trouble ends it, and nobody else's with it.
+#[tokio::test]
+async fn one_trouble_is_ended_and_others_are_left() {
+    let lab = Lab::start();
+    let admin = lab.emulator.listen().await.unwrap().admin;
+    let identity = lab.create("dev-1", json!({ "type": "sas" })).await;
+    let connect = lab.sas_connect("dev-1", &identity);
+    let ask = async |method, path| watch::ask(admin, method, path).await;
+    let register = async || {
+        let path = format!("/{SCOPE}/registrations/dev-1?api-version=2021-10-01");
+        let request = Request::new("POST", DPS, path);
+        let request = request.json(json!({ "registrationId": "dev-1" }));
+        lab.ask(&request, Some(&lab.leaf("dev-1", 1, 30)))
+            .await
+            .status
+    };
+    let later = ask("POST", "/faults/dps?status=500&in=60&for=0.5").await;
+    assert_eq!(later, (200, "DPS fails in 60000 ms\n".to_owned()));
+    assert_eq!(ask("POST", "/faults/dps?status=503&for=60").await.0, 200);
+    assert_eq!(ask("POST", "/faults/hub-restart?for=60.5").await.0, 200);
+    assert_eq!(ask("DELETE", "/faults/dps/0").await.0, 204);
+    assert_eq!(ask("DELETE", "/faults/dps/0").await.0, 404, "it is gone");
+    assert_eq!(ask("DELETE", "/faults/hub-restart?hub=nobody").await.0, 404);
+    assert_eq!(ask("DELETE", "/faults/hub-restart?for=1").await.0, 400);
+    assert_eq!(register().await, 503, "the other goes on");
+    assert_eq!(lab.mqtt(None).await.connect(&connect).await, (0, 3));
+    assert_eq!(ask("DELETE", "/faults/hub-restart").await.0, 204);
+    assert_eq!(lab.mqtt(None).await.connect(&connect).await, (0, 0));
+    assert_eq!(ask("DELETE", "/faults/dps/1").await.0, 204);
+    assert_ne!(register().await, 503);
 }

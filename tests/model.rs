@@ -6,6 +6,7 @@
 //! emulator, the devices or the checker; what it shares is the rules it names.
 
 mod books;
+mod breach;
 mod firmware;
 mod procedure;
 mod trouble;
@@ -22,6 +23,7 @@ use linarite::scenario::plan::device_plans;
 use linarite_env::Entropy;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use self::breach::AUDIT;
 use self::firmware::Device;
 use self::procedure::{END, Procedure, SLEEPS, STEPS, WAKES, procedures};
 use self::trouble::{Kind, SITES, Trouble};
@@ -108,6 +110,9 @@ fn foretold(procedure: &Procedure, lots: &[Lot], luck: u32) -> Vec<Option<Fate>>
         if let Some(step) = step {
             world.take(step, &mut devices);
         }
+        if hour == AUDIT && procedure.contained.is_some() {
+            breach::audit(&mut world, &mut devices);
+        }
         settle(&mut world, &mut devices);
         for (place, trouble) in procedure.troubles.iter().enumerate() {
             if trouble.ends_at() == hour {
@@ -119,12 +124,16 @@ fn foretold(procedure: &Procedure, lots: &[Lot], luck: u32) -> Vec<Option<Fate>>
                 settle(&mut world, &mut devices);
             }
         }
+        if procedure.contained == Some(hour) {
+            world.contained = true;
+            devices.iter_mut().for_each(Device::is_contained);
+        }
     }
     let fate = |device: &Device| Fate {
         stranded: device.stranded,
         waited: device.books.waited,
         late: device.books.late,
-        misused: false,
+        misused: device.misused,
         on_new: device.session == Some(2),
     };
     devices
@@ -230,13 +239,21 @@ fn checker_and_model_agree_on_every_devices_fate() {
     );
     // How many devices fared well, badly, and in a way that the rules leave open.
     let seen = [const { Cell::new(0_u32) }; 3];
+    // How many procedures served most of their devices well, and how many met a thief.
+    let [kind, breached, misused] = [const { Cell::new(0_u32) }; 3];
     let compared = runner.run(&procedures(), |procedure| {
         let text = procedure.to_toml();
         let scenario =
             Scenario::parse("drawn.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let possible = fates(&procedure, &lots(&scenario));
         let report = run_with(scenario, SEED, DEVICES);
-        for (number, (possible, told)) in (1..).zip(possible.into_iter().zip(told(&report))) {
+        let fates = told(&report);
+        let stolen = fates.iter().filter(|fate| fate.misused).count();
+        misused.set(misused.get() + u32::try_from(stolen).unwrap());
+        let served = fates.iter().filter(|fate| !fate.is_bad()).count();
+        kind.set(kind.get() + u32::from(2 * served > DEVICES as usize));
+        breached.set(breached.get() + u32::from(procedure.contained.is_some()));
+        for (number, (possible, told)) in (1..).zip(possible.into_iter().zip(fates)) {
             let place = match possible.as_deref() {
                 Some([first, rest @ ..]) if rest.iter().all(|other| other == first) => {
                     usize::from(first.is_bad())
@@ -255,7 +272,18 @@ fn checker_and_model_agree_on_every_devices_fate() {
     });
     compared.unwrap();
     let [well, badly, open] = seen.map(|number| number.get());
-    eprintln!("{well} devices fared well, {badly} badly, {open} in a way the rules leave open");
+    let [kind, breached, misused] = [kind, breached, misused].map(|number| number.get());
+    eprintln!(
+        "{well} devices fared well, {badly} badly, {open} in a way the rules leave open; {kind} of \
+         {} procedures served most devices well, {breached} met a thief, \
+         whose leaves {misused} devices had accepted",
+        cases()
+    );
+    assert!(
+        kind >= cases() / 4 && breached >= cases() / 4 && misused >= cases() / 4,
+        "{kind} procedures were kind, {breached} met a thief with {misused} devices: the draws show \
+         too little"
+    );
     assert!(
         well >= cases() / 4 && badly >= cases() / 4 && open < cases(),
         "{well} devices fared well, {badly} badly, {open} undecided: the draws show too little"

@@ -61,6 +61,7 @@ pub(crate) fn run_until(
         let options = Options {
             devices,
             pace: Pace::Virtual,
+            target: None,
         };
         let env = Env::new(Clock::tokio(epoch(&scenario, &options, EPOCH)), seed);
         let lab = Lab::of_scenario(env.clone(), LabMode::InMemory, &scenario)

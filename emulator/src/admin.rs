@@ -93,7 +93,11 @@ impl Admin {
             .route("/events/journal", get(journal::journal))
             .route("/faults", delete(faults::clear))
             .route("/faults/dps", post(faults::dps))
-            .route("/faults/hub-restart", post(faults::hub_restart))
+            .route("/faults/dps/{number}", delete(faults::end_dps))
+            .route(
+                "/faults/hub-restart",
+                post(faults::hub_restart).delete(faults::end_restart),
+            )
             .fallback(unknown)
             .with_state(Arc::clone(&self));
         let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));

@@ -58,11 +58,18 @@ impl Faults {
     /// a time still to come or from now on.
     ///
     /// Which requests are hit follows from the emulator's seed, the device and the moment alone.
+    /// Gives a number by which the fault can be ended.
     ///
     /// # Errors
     /// [`FaultError::TooMany`].
-    pub fn dps(&self, fault: DpsFault) -> Result<(), FaultError> {
+    pub fn dps(&self, fault: DpsFault) -> Result<u64, FaultError> {
         self.0.dps_faults.add(fault)
+    }
+
+    /// Ends one fault of DPS, by its number; gives whether there was still something to end.
+    #[must_use]
+    pub fn end_dps(&self, number: u64) -> bool {
+        self.0.dps_faults.end(number)
     }
 
     /// Ends every session at the hub of that host name, and refuses devices (CONNACK 3, or 503
@@ -74,6 +81,16 @@ impl Faults {
     pub fn restart_hub(&self, hub: &str, down_for: Duration) -> Result<usize, FaultError> {
         let hub = self.0.hub(hub).ok_or(FaultError::UnknownHub)?;
         Ok(hub.restart(down_for))
+    }
+
+    /// Has the hub of that host name be back, whatever was left of its restart.
+    ///
+    /// # Errors
+    /// [`FaultError::UnknownHub`].
+    pub fn end_restart(&self, hub: &str) -> Result<(), FaultError> {
+        let hub = self.0.hub(hub).ok_or(FaultError::UnknownHub)?;
+        hub.is_back();
+        Ok(())
     }
 
     /// Ends all trouble at once.
@@ -88,40 +105,58 @@ impl Faults {
 /// The faults of DPS.
 pub(crate) struct DpsFaults {
     env: Env,
-    faults: Mutex<Vec<Arc<(u64, DpsFault)>>>,
+    planned: Mutex<Planned>,
+}
+
+/// Faults that are still to come or to end, as far as anybody has looked.
+#[derive(Default)]
+struct Planned {
+    faults: Vec<Arc<(u64, DpsFault)>>,
+    /// The next one's number: none has two owners.
+    next: u64,
 }
 
 impl DpsFaults {
     pub(crate) fn new(env: &Env) -> Self {
         Self {
             env: env.clone(),
-            faults: Mutex::default(),
+            planned: Mutex::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<(u64, DpsFault)>>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Planned> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, fault: DpsFault) -> Result<(), FaultError> {
+    fn add(&self, fault: DpsFault) -> Result<u64, FaultError> {
         let now = self.env.clock.now_ms().0;
-        let mut faults = self.lock();
-        faults.retain(|known| known.1.until_ms > now);
-        if faults.len() >= FAULTS_MAX {
+        let mut planned = self.lock();
+        planned.faults.retain(|known| known.1.until_ms > now);
+        if planned.faults.len() >= FAULTS_MAX {
             return Err(FaultError::TooMany);
         }
-        let number = faults.last().map_or(0, |last| last.0 + 1);
-        faults.push(Arc::new((number, fault)));
-        Ok(())
+        let number = planned.next;
+        planned.next += 1;
+        planned.faults.push(Arc::new((number, fault)));
+        Ok(number)
+    }
+
+    fn end(&self, number: u64) -> bool {
+        let now = self.env.clock.now_ms().0;
+        let faults = &mut self.lock().faults;
+        faults.retain(|known| known.1.until_ms > now);
+        let before = faults.len();
+        faults.retain(|known| known.0 != number);
+        faults.len() < before
     }
 
     fn clear(&self) {
-        self.lock().clear();
+        self.lock().faults.clear();
     }
 
     /// Whether there is any trouble, now or planned.
     pub(crate) fn any(&self) -> bool {
-        !self.lock().is_empty()
+        !self.lock().faults.is_empty()
     }
 
     /// Meets a request of the device `id` with what it has to meet.
@@ -129,7 +164,7 @@ impl DpsFaults {
     /// # Errors
     /// 429001, 500000 or 503000.
     pub(crate) fn meet(&self, id: &str) -> Result<(), ServiceError> {
-        let faults = self.lock().clone();
+        let faults = self.lock().faults.clone();
         if faults.is_empty() {
             return Ok(());
         }

@@ -7,10 +7,12 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::fault::service::Trouble;
+use crate::function::{Function, Hosted};
 
 /// A byte stream in both directions.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -40,6 +42,15 @@ pub trait Connector: Send + Sync {
     /// The way to have the services fail on purpose, where there is one.
     fn trouble(&self) -> Option<&dyn Trouble> {
         None
+    }
+
+    /// Serves a function of the operator's where the services can call it: at a port of the
+    /// loopback interface, unless there is a shorter way.
+    ///
+    /// # Errors
+    /// What the system says of the port.
+    fn host(&self, function: Arc<Function>) -> io::Result<Hosted> {
+        Hosted::on_loopback(function)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The seed decides whom a fault meets and at which moments, before the run begins. Faults of
 //! connections and of power are the fleet's own matter (`stream`, and `driver`); those of the
-//! services need services that can be made to fail (`service`).
+//! services need services that can be made to fail (`service`). The operator's function is the
+//! run's own, and fails by itself (`function`).
 
 pub mod service;
 pub(crate) mod stream;
@@ -37,17 +38,6 @@ pub struct Fault {
     pub share: Share,
 }
 
-impl Fault {
-    /// Whether it is the services that fail, and not a device or its connection.
-    #[must_use]
-    pub fn is_of_services(&self) -> bool {
-        matches!(
-            self.kind,
-            FaultKind::DpsErrors(_) | FaultKind::HubRestart { .. }
-        )
-    }
-}
-
 /// A part of a whole: `hits` of `of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -78,6 +68,21 @@ pub enum FaultKind {
     HubRestart { hub: Option<String> },
     /// A device loses its power once, for so long, and boots again before the fault is over.
     PowerLoss { lasts: Duration },
+    /// The operator's function answers the share of questions in this way.
+    WebhookErrors(WebhookAnswer),
+}
+
+/// What a function that fails says in place of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookAnswer {
+    /// An HTTP status, and nothing more.
+    Status(u16),
+    /// Nothing, until whoever asked has waited long enough.
+    Nothing,
+    /// 200, and something that is no answer.
+    Nonsense,
+    /// A hub that DPS has no link to.
+    UnlinkedHub,
 }
 
 /// What DPS says in place of an answer.
@@ -102,6 +107,7 @@ impl FaultKind {
             Self::DpsErrors(_) => "dps-errors",
             Self::HubRestart { .. } => "hub-restart",
             Self::PowerLoss { .. } => "power-loss",
+            Self::WebhookErrors(_) => "webhook-errors",
         }
     }
 }
@@ -224,7 +230,9 @@ impl DeviceFaults {
                 self.mishaps.push((at, Mishap::PowerOff));
                 self.mishaps.push((at + *lasts, Mishap::PowerOn));
             }
-            FaultKind::DpsErrors(_) | FaultKind::HubRestart { .. } => {}
+            FaultKind::DpsErrors(_)
+            | FaultKind::HubRestart { .. }
+            | FaultKind::WebhookErrors(_) => {}
         }
     }
 

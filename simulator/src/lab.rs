@@ -9,22 +9,25 @@ pub(crate) mod bare;
 /// its own would find out no more.
 pub(crate) use linarite_emulator::ws::WebSocket;
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use linarite_emulator::fault::{DpsFault, DpsTrouble};
+use linarite_emulator::outgoing::{Dial, Dialing};
 use linarite_emulator::{Config, Door, Emulator};
 use linarite_env::{Env, UnixMillis};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
-use crate::fault::service::Trouble;
+use crate::fault::service::{Trouble, Troubling};
 use crate::fault::{DpsAnswer, Share};
+use crate::function::{Function, Hosted};
 use crate::scenario::Scenario;
 
 /// Bytes a pipe in memory holds for each direction before its writer waits.
@@ -35,6 +38,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Host name of DPS in a lab. Reserved for tests by RFC 2606.
 const DPS_HOST: &str = "dps.linarite.test";
+
+/// Host name of the operator's function, where that is reached through memory.
+const FUNCTION_HOST: &str = "function.linarite.test";
 
 /// How streams reach the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,15 +103,20 @@ impl Lab {
     }
 
     async fn with(env: Env, mode: LabMode, config: Config) -> anyhow::Result<Self> {
-        let emulator = Emulator::new(config, env).context("the lab's emulator")?;
+        let outside = Outside::default();
+        let emulator = match mode {
+            LabMode::InMemory => Emulator::with_dialer(config, env, Arc::new(outside.clone())),
+            LabMode::Loopback | LabMode::LoopbackFrom { .. } => Emulator::new(config, env),
+        };
+        let emulator = emulator.context("the lab's emulator")?;
         let connector: Arc<dyn Connector> = match mode {
-            LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()))),
+            LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()), outside)),
             LabMode::Loopback | LabMode::LoopbackFrom { .. } => {
                 let addresses = emulator.listen().await.context("the lab's listeners")?;
                 Arc::new(Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
-                    emulator: Some(Wanted(emulator.clone())),
+                    trouble: Arc::new(Wanted(emulator.clone())),
                     sources: Sources::of(mode),
                 })
             }
@@ -134,11 +145,10 @@ impl Lab {
 /// An emulator that fails where it is wanted to.
 struct Wanted(Emulator);
 
-impl Trouble for Wanted {
-    fn dps(
+impl Wanted {
+    fn fail(
         &self,
-        from: UnixMillis,
-        until: UnixMillis,
+        (from, until): (UnixMillis, UnixMillis),
         share: Share,
         answer: DpsAnswer,
     ) -> Result<(), String> {
@@ -155,17 +165,51 @@ impl Trouble for Wanted {
             trouble,
         };
         let taken = self.0.faults().dps(fault);
-        taken.map_err(|error| error.to_string())
-    }
-
-    fn restart_hub(&self, host: &str, down_for: Duration) -> Result<(), String> {
-        let restarted = self.0.faults().restart_hub(host, down_for);
-        restarted.map(|_| ()).map_err(|error| error.to_string())
+        taken.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 
-/// Connects through memory, straight to the emulator's door.
-struct Pipes(Wanted);
+impl Trouble for Wanted {
+    fn dps(
+        &self,
+        from: UnixMillis,
+        until: UnixMillis,
+        share: Share,
+        answer: DpsAnswer,
+    ) -> Troubling<'_> {
+        Box::pin(ready(self.fail((from, until), share, answer)))
+    }
+
+    fn restart_hub<'a>(&'a self, host: &'a str, down_for: Duration) -> Troubling<'a> {
+        let restarted = self.0.faults().restart_hub(host, down_for);
+        let restarted = restarted.map(|_| ()).map_err(|error| error.to_string());
+        Box::pin(ready(restarted))
+    }
+}
+
+/// Whom the emulator can call through memory: the operator's function, if it is served.
+#[derive(Clone, Default)]
+struct Outside(Arc<Mutex<Option<Arc<Function>>>>);
+
+impl Dial for Outside {
+    fn dial<'a>(&'a self, host: &'a str, _port: u16) -> Dialing<'a> {
+        let function = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let dialled = match function.clone().filter(|_| host == FUNCTION_HOST) {
+            None => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            Some(function) => {
+                let (near, far) = tokio::io::duplex(PIPE_BYTES);
+                // Ends when the emulator hangs up, which it does at the latest when it stops.
+                tokio::spawn(function.serve(Box::new(far)));
+                Ok(Box::new(near) as linarite_emulator::outgoing::BoxedStream)
+            }
+        };
+        Box::pin(ready(dialled))
+    }
+}
+
+/// Connects through memory, straight to the emulator's door, and has the emulator call outside in
+/// the same way.
+struct Pipes(Wanted, Outside);
 
 impl Connector for Pipes {
     fn connect<'a>(&'a self, _host: &'a str, port: Port) -> Connecting<'a> {
@@ -175,11 +219,17 @@ impl Connector for Pipes {
             Port::Https => Door::Https,
         };
         self.0.0.accept(far, door);
-        Box::pin(std::future::ready(Ok(Box::new(near) as BoxedStream)))
+        Box::pin(ready(Ok(Box::new(near) as BoxedStream)))
     }
 
     fn trouble(&self) -> Option<&dyn Trouble> {
         Some(&self.0)
+    }
+
+    fn host(&self, function: Arc<Function>) -> io::Result<Hosted> {
+        let mut called = self.1.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *called = Some(Arc::clone(&function));
+        Ok(Hosted::at(&format!("http://{FUNCTION_HOST}"), function))
     }
 }
 
@@ -187,8 +237,8 @@ impl Connector for Pipes {
 pub(crate) struct Sockets {
     mqtt: SocketAddr,
     https: SocketAddr,
-    /// What can be made to fail; nothing where the services are somebody else's.
-    emulator: Option<Wanted>,
+    /// The way to have them fail.
+    trouble: Arc<dyn Trouble>,
     sources: Sources,
 }
 
@@ -220,12 +270,12 @@ impl Sources {
 }
 
 impl Sockets {
-    /// The way to services that are somebody else's.
-    pub(crate) fn to(mqtt: SocketAddr, https: SocketAddr) -> Self {
+    /// The way to services in another process, which `trouble` has fail.
+    pub(crate) fn to(mqtt: SocketAddr, https: SocketAddr, trouble: Arc<dyn Trouble>) -> Self {
         Self {
             mqtt,
             https,
-            emulator: None,
+            trouble,
             sources: Sources::of(LabMode::Loopback),
         }
     }
@@ -245,7 +295,6 @@ impl Connector for Sockets {
     }
 
     fn trouble(&self) -> Option<&dyn Trouble> {
-        let emulator = self.emulator.as_ref()?;
-        Some(emulator)
+        Some(&*self.trouble)
     }
 }

@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod fault;
 pub mod firmware;
 pub mod fleet;
+pub mod function;
 pub mod interrupt;
 pub mod lab;
 pub mod matrix;

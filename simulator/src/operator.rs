@@ -19,11 +19,12 @@ use crate::checker::{Ledger, StepFailure};
 use crate::endpoint::{Connector, Services};
 use crate::firmware::Firmware;
 use crate::fleet::Fleet;
+use crate::function::Hosted;
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::{Credential, Pki};
 use crate::scenario::{Action, Percent, Scenario, Step, admission::Admission};
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient, ServiceError};
-use per_device::Errand;
+use per_device::{Entry, Errand};
 
 /// Failures whose words are kept.
 const FAILURES_KEPT: usize = 20;
@@ -111,6 +112,8 @@ pub struct Tools {
     pub registration_ids: Vec<Arc<str>>,
     /// Every device's firmware.
     pub firmware: Vec<Arc<Firmware>>,
+    /// The operator's function, where the scenario has one.
+    pub function: Option<Hosted>,
     /// Where attempts with retired certificates are noted.
     pub ledger: Arc<Ledger>,
 }
@@ -183,11 +186,21 @@ impl Operator {
                 primary,
                 secondary,
                 disabled,
+                allocation,
                 one_in,
             } => {
-                let errand = Errand::Save([*primary, *secondary], *disabled);
-                self.run(errand, *one_in, &mut progress).await;
+                let entry = Entry {
+                    slots: [*primary, *secondary],
+                    disabled: *disabled,
+                    allocation: *allocation,
+                };
+                self.run(Errand::Save(entry), *one_in, &mut progress).await;
             }
+            Action::DeployFunction {
+                hub,
+                linked,
+                one_in,
+            } => progress.add(self.deploy_function(hub, *linked, *one_in)),
             Action::DeleteIndividuals { one_in } => {
                 self.run(Errand::Delete, *one_in, &mut progress).await;
             }

@@ -13,7 +13,7 @@ mod text;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -39,6 +39,8 @@ pub struct Run {
     pub devices: u32,
     /// Virtual time or the wall clock.
     pub pace: Pace,
+    /// The file that names the emulator it ran on, where that was in another process.
+    pub target: Option<PathBuf>,
     /// Length on the run's clock, in milliseconds.
     pub elapsed_ms: i64,
     /// Length on the wall clock with preparations, in milliseconds.
@@ -302,10 +304,10 @@ fn seconds(ms: i64) -> f64 {
 }
 
 fn replay(scenario: &Scenario, run: &Run) -> String {
-    let pace = if run.pace == Pace::Virtual {
-        ""
-    } else {
-        " --real-time"
+    let pace = match (&run.target, &run.pace) {
+        (Some(file), _) => format!(" --target {}", file.display()),
+        (None, Pace::Virtual) => String::new(),
+        (None, Pace::RealTime(_)) => " --real-time".to_owned(),
     };
     let set = scenario.overrides.iter();
     let set: String = set

@@ -3,6 +3,7 @@
 
 mod credentials;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
 use crate::fault::{self, Fault};
 use crate::fleet::Fleet;
+use crate::function::{Function, Hosted};
 use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use crate::operator::{Operator, StepOutcome, Tools};
@@ -48,6 +50,9 @@ pub enum RunError {
     /// A certificate did not reach its device.
     #[error("cannot equip the fleet: {0}")]
     Delivery(#[from] crate::fleet::DeliveryError),
+    /// There is no place for the operator's function.
+    #[error("cannot serve the operator's function: {0}")]
+    Function(#[source] std::io::Error),
     /// Services do not fail as they are to.
     #[error("cannot make the services fail: {0}")]
     Trouble(#[from] fault::service::TroubleError),
@@ -60,6 +65,8 @@ pub struct Options {
     pub devices: u32,
     /// Virtual time or the wall clock.
     pub pace: Pace,
+    /// The file that names the emulator in another process, where the run takes place in one.
+    pub target: Option<PathBuf>,
 }
 
 /// Where a run takes place. The seed is the environment's.
@@ -122,6 +129,8 @@ pub async fn run_scenario(
         options.devices,
         &options.pace,
     );
+    let hosted = host_function(&scenario, options, stage)?;
+    let function = hosted.as_ref().map(|hosted| Arc::clone(&hosted.function));
     let operator = Operator::new(Tools {
         scenario: Arc::clone(&scenario),
         services: stage.services.clone(),
@@ -134,6 +143,7 @@ pub async fn run_scenario(
             .iter()
             .map(|plan| Arc::clone(&plan.firmware))
             .collect(),
+        function: hosted,
         ledger: Arc::clone(&ledger),
     })?;
 
@@ -168,7 +178,10 @@ pub async fn run_scenario(
         )?);
         let faults = scenario.faults.iter();
         let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();
-        let _restarts = fault::service::begin(&faults, stage, (times.start, times.origin))?;
+        if let Some(function) = function {
+            function.fails(&faults, times.origin);
+        }
+        let trouble = fault::service::begin(&faults, stage, (times.start, times.origin)).await?;
         for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
             fleet.store(DeviceIndex(index), credential.clone()).await?;
         }
@@ -181,6 +194,7 @@ pub async fn run_scenario(
             // What the services tell of the last moments may still be on its way.
             sleep(ECHO).await;
         }
+        trouble.end()?;
         Ok::<(), RunError>(())
     });
     let interrupted = tokio::select! {
@@ -208,6 +222,7 @@ pub async fn run_scenario(
         seed: stage.env.entropy.seed(),
         devices: options.devices,
         pace: options.pace.clone(),
+        target: options.target.clone(),
         // Before time zero nothing has happened.
         elapsed_ms: now.since(times.origin).max(0),
         wall_ms: wall.now_ms().since(began),
@@ -306,6 +321,25 @@ fn terms(scenario: &Scenario, pace: &Pace, times: &Times) -> Terms {
         grace_ms,
         settle_ms,
     }
+}
+
+/// Serves the operator's function, if the scenario has one.
+fn host_function(
+    scenario: &Scenario,
+    options: &Options,
+    stage: &Stage,
+) -> Result<Option<Hosted>, RunError> {
+    if !scenario.has_function() {
+        return Ok(None);
+    }
+    let devices = (0..).zip(names(scenario, options));
+    let names = devices.flat_map(|(device, names)| {
+        let own = std::iter::once(names.registration_id.to_string());
+        own.chain(names.others).map(move |name| (device, name))
+    });
+    let function = Function::new(stage.env.clone(), names);
+    let hosted = stage.connector.host(function);
+    hosted.map(Some).map_err(RunError::Function)
 }
 
 fn registration_ids(scenario: &Scenario, options: &Options) -> Vec<Arc<str>> {

@@ -227,6 +227,8 @@ pub enum Action {
         hub: Option<String>,
         /// What becomes of a device that registers again; else as it was.
         reprovision: Option<Reprovision>,
+        /// Who chooses a device's hub from now on; else as it was.
+        allocation: Option<Allocation>,
     },
     /// Delete an enrollment group.
     DeleteGroup { group: String },
@@ -236,6 +238,8 @@ pub enum Action {
         primary: Option<Generation>,
         secondary: Option<Generation>,
         disabled: bool,
+        /// Who chooses the device's hub; else DPS, as the instance does.
+        allocation: Option<Allocation>,
         one_in: u32,
     },
     /// Delete the individual enrollment of one device of `one_in`.
@@ -252,6 +256,16 @@ pub enum Action {
     CallMethod { method: String },
     /// Have every hub call a direct method on all its devices, by a job.
     ScheduleJob { method: String },
+    /// Put a version of the operator's function in place, which DPS asks where the function
+    /// chooses (R-B16).
+    DeployFunction {
+        /// The hub it chooses.
+        hub: String,
+        /// Whether DPS is linked to that hub.
+        linked: bool,
+        /// For one device in so many; for the others it chooses as before.
+        one_in: u32,
+    },
     /// Try certificates of this generation as a thief would, on one device of `one_in`.
     Audit {
         generation: Generation,
@@ -271,6 +285,16 @@ pub enum Reprovision {
     Reset,
     /// It stays where it is.
     Never,
+}
+
+/// Who chooses the hub of a device that registers (R-B11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allocation {
+    /// DPS, by the device's name (R-B13).
+    Hashed,
+    /// The operator's function (R-B16).
+    Custom,
 }
 
 /// What is done to an identity at a hub.
@@ -313,6 +337,7 @@ impl fmt::Display for Action {
                 secondary,
                 disabled,
                 hub,
+                allocation,
                 ..
             } => {
                 write!(f, "save group {group}: ")?;
@@ -320,6 +345,7 @@ impl fmt::Display for Action {
                 if let Some(hub) = hub {
                     write!(f, ", to {hub}")?;
                 }
+                f.write_str(chooser(*allocation))?;
                 f.write_str(if *disabled { ", disabled" } else { "" })
             }
             Self::DeleteGroup { group } => write!(f, "delete group {group}"),
@@ -327,10 +353,12 @@ impl fmt::Display for Action {
                 primary,
                 secondary,
                 disabled,
+                allocation,
                 one_in,
             } => {
                 write!(f, "save individual enrollments{}: ", of(*one_in))?;
                 slots(f, primary.as_ref(), secondary.as_ref())?;
+                f.write_str(chooser(*allocation))?;
                 f.write_str(if *disabled { ", disabled" } else { "" })
             }
             Self::DeleteIndividuals { one_in } => {
@@ -356,6 +384,18 @@ impl fmt::Display for Action {
             }
             Self::CallMethod { method } => write!(f, "call method {method}"),
             Self::ScheduleJob { method } => write!(f, "call method {method} by a job"),
+            Self::DeployFunction {
+                hub,
+                linked,
+                one_in,
+            } => {
+                let devices = match one_in {
+                    1 => "every device".to_owned(),
+                    _ => format!("one device in {one_in}"),
+                };
+                write!(f, "deploy a function that sends {devices} to {hub}")?;
+                f.write_str(if *linked { "" } else { ", which is not linked" })
+            }
             Self::Audit {
                 generation,
                 at_hub,
@@ -378,6 +418,15 @@ fn of(one_in: u32) -> String {
     match one_in {
         1 => String::new(),
         _ => format!(" of one device in {one_in}"),
+    }
+}
+
+/// Who chooses hubs.
+fn chooser(allocation: Option<Allocation>) -> &'static str {
+    match allocation {
+        None => "",
+        Some(Allocation::Hashed) => ", hubs by name",
+        Some(Allocation::Custom) => ", hubs by the function",
     }
 }
 
@@ -426,6 +475,13 @@ impl Scenario {
             }
         })?;
         check::resolve(source, raw)
+    }
+
+    /// Whether the operator has a function that DPS may ask.
+    #[must_use]
+    pub fn has_function(&self) -> bool {
+        let deploys = |step: &Step| matches!(step.action, Action::DeployFunction { .. });
+        self.steps.iter().any(deploys)
     }
 
     /// The newest generation that the operator delivers.

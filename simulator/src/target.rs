@@ -5,6 +5,7 @@
 
 mod journal;
 mod tidy;
+mod trouble;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use linarite_env::{Clock, Env};
 use serde::Deserialize;
 
 use crate::endpoint::{Connector, Services};
-use crate::fault::Fault;
+use crate::fault::FaultKind;
 use crate::interrupt::Interrupt;
 use crate::lab::Sockets;
 use crate::pki::files::read_certificates;
@@ -27,6 +28,7 @@ use crate::run::{Options, Stage, run_scenario};
 use crate::scenario::{Action, Limits, Scenario};
 use journal::Journal;
 use tidy::Tidy;
+use trouble::Admin;
 
 /// What registration ids of a run begin with, so that they are nobody else's.
 const ID_PREFIX: &str = "linarite-dev-";
@@ -65,6 +67,8 @@ pub struct Target {
     services: Services,
     connector: Arc<dyn Connector>,
     admin: SocketAddr,
+    /// The same, for trouble on purpose.
+    trouble: Arc<Admin>,
     settings: Readings,
 }
 
@@ -90,6 +94,8 @@ impl Target {
         let Some(Ok(admin)) = admin else {
             bail!("{name}: admin: expected http://ADDRESS:PORT; {expected}");
         };
+        let trouble = Arc::new(Admin::new(admin));
+        let way = Sockets::to(line.mqtt, line.https, Arc::clone(&trouble) as _);
         let hubs = line.hubs.iter();
         let hubs = hubs.map(|hub| {
             let text = without_port(&hub.connection_string, &hub.host);
@@ -104,8 +110,9 @@ impl Target {
                 dps_name: line.dps.name,
                 ca_der: ca.first().map(|ca| ca.der().to_vec()).unwrap_or_default(),
             },
-            connector: Arc::new(Sockets::to(line.mqtt, line.https)),
+            connector: Arc::new(way),
             admin,
+            trouble,
             settings: line.settings,
         })
     }
@@ -138,9 +145,9 @@ impl Target {
                 scenario.file
             ));
         }
-        if scenario.faults.iter().any(Fault::is_of_services) {
+        if scenario.has_function() && !self.admin.ip().is_loopback() {
             return Err(format!(
-                "{}: has a [[fault]] of DPS or a hub, which others would meet as well; run it \
+                "{}: has a function, which an emulator on another machine cannot call; run it \
                  without --target",
                 scenario.file
             ));
@@ -212,7 +219,9 @@ impl Target {
         let running = Box::pin(run_scenario(scenario, options, &stage, progress));
         let report = running.await.context("cannot run the scenario");
         let heard = journal.end().await;
+        let calmed = self.trouble.calm().await;
         tidy.clean().await?;
+        calmed.context("trouble that was made could not be ended")?;
         heard.context("not everything that happened was heard, so there is no verdict")?;
         report
     }
@@ -223,9 +232,20 @@ fn named_hubs(scenario: &Scenario) -> Vec<&String> {
     let steps = scenario.steps.iter();
     let put = steps.filter_map(|step| match &step.action {
         Action::PutGroup { hub, .. } => hub.as_ref(),
+        Action::DeployFunction {
+            hub, linked: true, ..
+        } => Some(hub),
         _ => None,
     });
-    let mut named: Vec<&String> = put.chain(&scenario.ends_on).collect();
+    let restarted = scenario
+        .faults
+        .iter()
+        .filter_map(|fault| match &fault.kind {
+            FaultKind::HubRestart { hub } => hub.as_ref(),
+            _ => None,
+        });
+    let named = put.chain(restarted).chain(&scenario.ends_on);
+    let mut named: Vec<&String> = named.collect();
     if scenario.hubs.len() > 1 {
         named.extend(&scenario.hubs);
     }

@@ -21,7 +21,7 @@ enum Aim {
 }
 
 pub(super) struct Device {
-    index: u32,
+    pub(super) index: u32,
     habits: Habits,
     pub(super) awake: bool,
     /// Leaves held, ascending.
@@ -35,6 +35,8 @@ pub(super) struct Device {
     pub(super) session: Option<Leaf>,
     pub(super) stranded: bool,
     pub(super) undecided: bool,
+    /// Somebody took its old leaf after that ought to have been worthless.
+    pub(super) misused: bool,
     pub(super) books: Books,
     /// From when on the new leaf is valid, in minutes.
     new_from: u32,
@@ -65,6 +67,7 @@ impl Device {
             session: None,
             stranded: false,
             undecided: false,
+            misused: false,
             books: Books::new(procedure.trouble()),
             new_from: procedure.new_from(),
             saved: false,
@@ -328,7 +331,19 @@ impl Device {
         }
     }
 
+    /// R-E8: a session outlives what was to contain its leaf, and ends only later.
+    pub(super) fn is_contained(&mut self) {
+        self.misused |= self.session == Some(1);
+    }
+
+    /// Somebody else connected in its name.
+    pub(super) fn is_taken_over(&mut self, world: &World) {
+        self.session = None;
+        self.look(world);
+    }
+
     fn connected(&mut self, leaf: Leaf, world: &World) {
+        self.misused |= world.contained && leaf == 1;
         self.session = Some(leaf);
         self.trusts_current = true;
         self.failing = false;
@@ -382,6 +397,7 @@ impl Device {
     fn registers(&mut self, leaf: Leaf, world: &mut World) -> bool {
         match world.register(self.index, leaf, self.shows_issuers(leaf)) {
             Word::Assigned => {
+                self.misused |= world.contained && leaf == 1;
                 if self.power_fails("after-registering", world) {
                     return true;
                 }

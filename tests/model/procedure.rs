@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use super::breach::{self, AUDIT, CONTAINED};
 use super::trouble::{BUDGET, Kind, SITES, Trouble, WITHIN};
 use super::world::{Change, Root, Step};
 
@@ -66,6 +67,8 @@ pub(super) struct Procedure {
     /// Whether the new leaf is valid from an hour before it is first delivered, not from long ago.
     pub(super) fresh: bool,
     pub(super) troubles: Vec<Trouble>,
+    /// When a thief's old leaves have to be worthless, if there is one.
+    pub(super) contained: Option<Hour>,
     pub(super) new_issuer: NewIssuer,
     /// Last hour of the old leaves.
     pub(super) old_until: Hour,
@@ -105,6 +108,7 @@ impl Procedure {
         let mut moments = [&WAKES[..], &SLEEPS, &STEPS, &[ROLL, END]].concat();
         moments.extend(self.troubles.iter().map(|trouble| trouble.site));
         moments.extend(self.troubles.iter().map(Trouble::ends_at));
+        moments.extend(self.contained.into_iter().flat_map(|hour| [hour, AUDIT]));
         moments.extend((self.old_until < END).then_some(self.old_until));
         moments.sort_unstable();
         moments.dedup();
@@ -183,6 +187,9 @@ impl Procedure {
             if let Some(step) = step {
                 let _ = writeln!(text, "[[step]]\nat = \"{at}h\"\n{}", step.to_toml());
             }
+        }
+        if let Some(contained) = self.contained {
+            text += &breach::to_toml(contained);
         }
         for trouble in &self.troubles {
             text += &trouble.to_toml();
@@ -277,7 +284,8 @@ fn habits() -> impl Strategy<Value = Habits> {
         let (on_delivery, roll, registers_if_refused, connects_at_boot, keeps_chain) = order;
         Habits {
             skew,
-            persists,
+            // Who switches at once has nothing to hold back, and no scenario may say otherwise.
+            persists: pick(roll == "switch", "when-delivered", persists),
             power_loss: power_loss.filter(|_| roll != "switch"),
             on_delivery,
             roll,
@@ -324,41 +332,123 @@ fn troubles() -> impl Strategy<Value = Vec<Trouble>> {
     })
 }
 
+/// What a careful operator does: both issuers admitted, leaves delivered, devices called, and the
+/// old issuer removed later. Nothing where there is nothing to do.
+fn careful(
+    individual: bool,
+    new_issuer: NewIssuer,
+    twice: bool,
+    retires: bool,
+) -> Vec<Option<Step>> {
+    let edit = |slots| match individual {
+        true => Step::PutEntries {
+            slots,
+            disabled: false,
+            half: false,
+        },
+        false => Step::PutGroup {
+            upper: false,
+            slots,
+            disabled: false,
+        },
+    };
+    let other = individual || new_issuer != NewIssuer::Same;
+    let root = Step::AddCa {
+        root: Root::B,
+        verified: true,
+    };
+    vec![
+        (new_issuer == NewIssuer::Root).then_some(root),
+        other.then(|| edit([true, true])),
+        Some(Step::Deliver),
+        Some(Step::Roll),
+        twice.then_some(Step::Roll),
+        (other && retires).then(|| edit([false, true])),
+        twice.then_some(Step::Roll),
+    ]
+}
+
+/// The habits of firmware that has thought of what may happen, whatever order it rolls in.
+fn mature(mut habits: Habits) -> Habits {
+    habits.registers_if_refused = true;
+    habits.keeps_chain = true;
+    habits.skew = 0;
+    habits.persists = "when-delivered";
+    if habits.roll == "switch" {
+        habits.roll = "register-first";
+    }
+    habits
+}
+
+fn plain_steps(individual: bool) -> BoxedStrategy<Vec<Option<Step>>> {
+    // In a scenario somebody has to deliver the new leaf; here not too late to be used.
+    let steps = prop::collection::vec(step(individual), STEPS.len());
+    (steps, 0..4_usize)
+        .prop_map(|(mut steps, delivery)| {
+            steps[delivery] = Some(Step::Deliver);
+            steps
+        })
+        .boxed()
+}
+
+/// A careful procedure, of which one step in three times is something else.
+fn careful_steps(individual: bool, new_issuer: NewIssuer) -> BoxedStrategy<Vec<Option<Step>>> {
+    let slip = (prop::bool::weighted(0.3), 0..STEPS.len(), step(individual));
+    (any::<bool>(), prop::bool::weighted(0.8), slip)
+        .prop_map(move |(twice, retires, (slips, place, other))| {
+            let mut steps = careful(individual, new_issuer, twice, retires);
+            let delivery = steps[place] == Some(Step::Deliver);
+            if slips && !delivery {
+                steps[place] = other;
+            }
+            steps
+        })
+        .boxed()
+}
+
+/// Half of the procedures are drawn step by step, and mostly fare badly; in the others an operator
+/// knows what to do, and may slip.
 pub(super) fn procedures() -> impl Strategy<Value = Procedure> {
+    let breach = prop::option::weighted(0.5, prop::sample::select(CONTAINED.to_vec()));
     let outline = (
         prop::bool::weighted(0.4),
         prop::collection::vec(habits(), 1..=2),
-        (prop::bool::ANY, troubles()),
+        (any::<bool>(), any::<bool>(), troubles(), breach),
         prop::sample::select(vec![
             NewIssuer::Same,
             NewIssuer::Intermediate,
             NewIssuer::Root,
         ]),
         prop::sample::select(vec![NEVER, 75 * 24, 60 * 24 + 5]),
-        // In a scenario somebody has to deliver the new leaf; here not too late to be used.
-        0..4_usize,
     );
-    outline.prop_flat_map(
-        |(individual, habits, more, new_issuer, old_until, delivery)| {
-            prop::collection::vec(step(individual), STEPS.len()).prop_map(move |mut steps| {
-                steps[delivery] = Some(Step::Deliver);
-                for (at, step) in STEPS.iter().zip(&mut steps) {
-                    let awake = (WAKES[0]..SLEEPS[0]).contains(at) || *at > WAKES[1];
-                    if *step == Some(Step::Roll) && !awake {
-                        *step = None;
-                    }
+    outline.prop_flat_map(|(individual, habits, more, new_issuer, old_until)| {
+        let (fresh, careful, troubles, contained) = more;
+        let steps = match careful {
+            true => careful_steps(individual, new_issuer),
+            false => plain_steps(individual),
+        };
+        let habits: Vec<Habits> = match careful {
+            true => habits.into_iter().map(mature).collect(),
+            false => habits,
+        };
+        steps.prop_map(move |mut steps| {
+            for (at, step) in STEPS.iter().zip(&mut steps) {
+                let awake = (WAKES[0]..SLEEPS[0]).contains(at) || *at > WAKES[1];
+                if *step == Some(Step::Roll) && !awake {
+                    *step = None;
                 }
-                Procedure {
-                    individual,
-                    habits: habits.clone(),
-                    fresh: more.0,
-                    troubles: more.1.clone(),
-                    new_issuer,
-                    old_until,
-                    steps,
-                }
-                .possible()
-            })
-        },
-    )
+            }
+            Procedure {
+                individual,
+                habits: habits.clone(),
+                fresh,
+                troubles: troubles.clone(),
+                contained,
+                new_issuer,
+                old_until,
+                steps,
+            }
+            .possible()
+        })
+    })
 }

@@ -96,6 +96,8 @@ pub(super) struct World {
     pub(super) hub: Presence,
     /// Whether DPS leaves every request without its answer.
     pub(super) dps_away: bool,
+    /// Whether the old leaves ought to be worthless, because a thief has them.
+    pub(super) contained: bool,
     new_issuer: NewIssuer,
     old_until: Hour,
     verified: [bool; 2],
@@ -120,6 +122,7 @@ impl World {
             now: 0,
             hub: Presence::There,
             dps_away: false,
+            contained: false,
             new_issuer: procedure.new_issuer,
             old_until: procedure.old_until,
             verified: [true, false],
@@ -191,6 +194,11 @@ impl World {
     /// Whether DPS would have `leaf` now.
     pub(super) fn would_assign(&self, device: u32, leaf: Leaf, with_issuers: bool) -> bool {
         self.word(device, leaf, with_issuers) == Word::Assigned
+    }
+
+    /// What a stranger with the old leaf and its issuers does to `device`, if DPS lets him.
+    pub(super) fn try_old_leaf_at_dps(&mut self, device: u32) -> bool {
+        self.register(device, 1, true) == Word::Assigned
     }
 
     pub(super) fn take(&mut self, step: Step, devices: &mut [Device]) {

@@ -186,6 +186,7 @@ pub enum Event {
     /// An operation ended `failed` or `disabled`.
     RegistrationEnded {
         registration_id: Arc<str>,
+        presented: Option<Fingerprint>,
         #[serde(deserialize_with = "word")]
         status: Word,
         reason: Reason,

@@ -520,6 +520,7 @@ impl Register {
         let registration_id: Arc<str> = id.as_str().into();
         let ended = |status, rule, code, text| Event::RegistrationEnded {
             registration_id: Arc::clone(&registration_id),
+            presented: asked.fingerprint(),
             status,
             reason: Reason { rule, code, text },
         };

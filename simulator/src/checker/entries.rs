@@ -52,7 +52,7 @@ pub(super) fn observe(record: &mut Device, at: i64, what: &Observation, newest: 
             record.awake &= !*planned;
         }
         Observation::MessageOffered { sequence } => record.messages.offer(*sequence, at),
-        Observation::MessageAcknowledged { sequence } => record.messages.acknowledge(*sequence),
+        Observation::MessageAcknowledged { sequence } => record.messages.acknowledge(*sequence, at),
         Observation::RegistrationStarted { .. }
         | Observation::RegistrationFailed { .. }
         | Observation::ConnectRefused { .. }
@@ -67,11 +67,11 @@ pub(super) fn hear(record: &mut Device, at: i64, event: &Event, terms: &Terms) {
         Event::RegistrationAccepted { .. } => record.accepted_at = Some(at),
         Event::RegistrationRefused {
             presented, reason, ..
+        }
+        | Event::RegistrationEnded {
+            presented, reason, ..
         } => {
             record.refused(at, true, *presented, reason.rule, newest);
-        }
-        Event::RegistrationEnded { reason, .. } => {
-            record.refused(at, true, None, reason.rule, newest);
         }
         Event::SessionRefused {
             presented, reason, ..
@@ -112,7 +112,8 @@ pub(super) fn hear(record: &mut Device, at: i64, event: &Event, terms: &Terms) {
                 .as_deref()
                 .map(|id| id.rsplit('-').next().unwrap_or(id));
             if let Some(sequence) = digits.and_then(|digits| digits.parse().ok()) {
-                record.messages.receive(sequence, terms.is_troubled(at));
+                let troubled = terms.is_troubled(at).then_some(terms.grace_ms);
+                record.messages.receive(sequence, at, troubled);
             }
         }
         _ => {}

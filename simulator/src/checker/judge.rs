@@ -415,6 +415,8 @@ fn retired_refused(state: &State) -> Check {
         tally.add(misuse.device as usize, time, rule, || misuse.what.clone());
     }
     tally.offenders = retired.devices.len();
+    let fell = { retired.rules.iter() }.map(|(rule, devices)| ((*rule).to_owned(), devices.len()));
+    tally.rules = fell.collect();
     let tried = state.terms.breach.is_none() || retired.audits > 0;
     let passed = retired.accepted == 0 && retired.unanswered == 0 && tried;
     let attempts = retired.refused + retired.accepted;

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 const MESSAGES_MAX: u32 = 2_000_000;
 /// Offers kept with their time, for the ones still under way at the end.
 const RECENT_MAX: usize = 32;
+/// Acknowledgements kept with their time, for arrivals that are heard of late.
+const ACKNOWLEDGED_MAX: usize = 4;
 
 #[derive(Clone, Debug, Default)]
 struct Bits(Vec<u64>);
@@ -52,6 +54,7 @@ pub(super) struct Messages {
     received: Bits,
     repeated: Bits,
     recent: VecDeque<(u32, i64)>,
+    recently_acknowledged: VecDeque<(u32, i64)>,
     /// Messages beyond what can be told apart.
     pub(super) beyond: u64,
     /// Arrivals of messages that had to come again.
@@ -69,22 +72,34 @@ impl Messages {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, sequence: u32) {
+    pub(super) fn acknowledge(&mut self, sequence: u32, at: i64) {
         if self.in_bounds(sequence) {
             self.acknowledged.set(sequence);
+            if self.recently_acknowledged.len() == ACKNOWLEDGED_MAX {
+                self.recently_acknowledged.pop_front();
+            }
+            self.recently_acknowledged.push_back((sequence, at));
         }
     }
 
-    /// Enters a message that arrived. While things are made to go wrong its acknowledgement may
-    /// be lost, and then it has to come again.
-    pub(super) fn receive(&mut self, sequence: u32, troubled: bool) {
+    /// Enters a message that arrived at `at`. While things are made to go wrong its
+    /// acknowledgement may be lost, and then it has to come again; `troubled` is how far apart
+    /// reports of one moment may then be.
+    pub(super) fn receive(&mut self, sequence: u32, at: i64, troubled: Option<i64>) {
         if self.in_bounds(sequence) && self.received.set(sequence) {
-            if troubled && !self.acknowledged.has(sequence) {
+            if troubled.is_some_and(|grace| !self.was_acknowledged(sequence, at - grace)) {
                 self.resent += 1;
             } else {
                 self.repeated.set(sequence);
             }
         }
+    }
+
+    /// Whether a message was acknowledged before `at`. What is told of its arrival may be heard
+    /// only after the acknowledgement that followed from it.
+    fn was_acknowledged(&self, sequence: u32, at: i64) -> bool {
+        let since = |&(known, when): &(u32, i64)| known == sequence && when >= at;
+        self.acknowledged.has(sequence) && !self.recently_acknowledged.iter().any(since)
     }
 
     fn in_bounds(&mut self, sequence: u32) -> bool {
@@ -144,11 +159,11 @@ mod tests {
         for sequence in [0, 1, 64, 65] {
             messages.offer(sequence, i64::from(sequence));
         }
-        messages.acknowledge(0);
-        messages.acknowledge(64);
-        messages.receive(0, true);
-        messages.receive(0, true);
-        messages.receive(1, false);
+        messages.acknowledge(0, 2);
+        messages.acknowledge(64, 2);
+        messages.receive(0, 1, Some(0));
+        messages.receive(0, 3, Some(0));
+        messages.receive(1, 1, None);
         assert_eq!(messages.totals(), (4, 2, 2));
         assert_eq!(messages.lost(), [64]);
         assert_eq!(messages.duplicated(), 1);
@@ -165,11 +180,28 @@ mod tests {
     fn a_message_without_its_acknowledgement_may_come_again_while_things_go_wrong() {
         let mut messages = Messages::default();
         messages.offer(0, 0);
-        messages.receive(0, true);
-        messages.receive(0, true);
+        messages.receive(0, 1, Some(0));
+        messages.receive(0, 2, Some(0));
         assert_eq!((messages.resent, messages.duplicated()), (1, 0));
-        messages.receive(0, false);
+        messages.receive(0, 3, None);
         assert_eq!((messages.resent, messages.duplicated()), (1, 1));
+    }
+
+    #[test]
+    fn an_arrival_may_be_heard_of_after_the_acknowledgement_that_it_led_to() {
+        let mut messages = Messages::default();
+        for sequence in 0..3 {
+            messages.offer(sequence, 0);
+            messages.receive(sequence, 1, Some(100));
+        }
+        messages.acknowledge(0, 500);
+        messages.receive(0, 499, Some(100));
+        messages.acknowledge(1, 500);
+        messages.receive(1, 590, Some(100));
+        assert_eq!((messages.resent, messages.duplicated()), (2, 0));
+        messages.acknowledge(2, 500);
+        messages.receive(2, 601, Some(100));
+        assert_eq!((messages.resent, messages.duplicated()), (2, 1));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use linarite_env::UnixMillis;
 use super::AuditOutcome;
 use crate::observation::Generation;
 
-/// Accepted uses that are kept with their circumstances; more are only counted.
+/// Devices of which a misuse is kept with its circumstances; more are only counted.
 const KEPT: usize = 64;
 
 /// One use of a retired certificate that was accepted, or an audit without answer.
@@ -32,8 +32,11 @@ pub(super) struct Retired {
     /// Audits let in with a certificate that was in force still.
     pub(super) audits_in_force: u64,
     pub(super) unanswered: u64,
+    /// The first of each device, as far as they are kept.
     pub(super) misuses: Vec<Misuse>,
     pub(super) devices: BTreeSet<u32>,
+    /// The devices that fell to each rule.
+    pub(super) rules: BTreeMap<&'static str, BTreeSet<u32>>,
 }
 
 impl Retired {
@@ -89,8 +92,13 @@ impl Retired {
     }
 
     fn note(&mut self, misuse: Misuse) {
-        self.devices.insert(misuse.device);
-        if self.misuses.len() < KEPT {
+        if !misuse.rule.is_empty() {
+            self.rules
+                .entry(misuse.rule)
+                .or_default()
+                .insert(misuse.device);
+        }
+        if self.devices.insert(misuse.device) && self.misuses.len() < KEPT {
             self.misuses.push(misuse);
         }
     }

@@ -195,6 +195,11 @@ impl State {
                 presented,
                 ..
             }
+            | Event::RegistrationEnded {
+                registration_id,
+                presented,
+                ..
+            }
             | Event::DeviceAssigned {
                 registration_id,
                 presented,
@@ -210,10 +215,7 @@ impl State {
                 presented,
                 ..
             } => shown(presented, device_id),
-            Event::RegistrationEnded {
-                registration_id, ..
-            }
-            | Event::RegistrationDeleted { registration_id } => named(registration_id),
+            Event::RegistrationDeleted { registration_id } => named(registration_id),
             Event::EnrollmentWritten {
                 id, group: false, ..
             }

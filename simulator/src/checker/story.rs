@@ -229,6 +229,9 @@ impl Story {
         let (place, presented, rule) = match event {
             Event::RegistrationRefused {
                 presented, reason, ..
+            }
+            | Event::RegistrationEnded {
+                presented, reason, ..
             } => ("DPS", presented, reason.rule),
             Event::SessionRefused {
                 presented, reason, ..

@@ -53,6 +53,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "individual-there-and-back",
     "root-expiry",
     "root-cross-signed",
+    "custom-allocation-with-failures",
     "two-hubs-migrate",
     "two-hubs-never",
     "two-hubs-reset",
@@ -104,6 +105,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "mistakes/disallow-group-forgotten",
     "mistakes/two-hubs-turned-late",
     "mistakes/two-hubs-policy-default",
+    "mistakes/custom-allocation-hub-not-linked",
 ];
 
 /// Arguments of `linarite run`.
@@ -458,7 +460,11 @@ fn execute(
     });
     if let Some(path) = &args.target {
         let target = Target::read(path)?;
-        let options = Options { devices, pace };
+        let options = Options {
+            devices,
+            pace,
+            target: Some(path.clone()),
+        };
         return runtime.block_on(Box::pin(target.run(
             scenario,
             &options,
@@ -472,7 +478,11 @@ fn execute(
         } else {
             VIRTUAL_EPOCH
         };
-        let options = Options { devices, pace };
+        let options = Options {
+            devices,
+            pace,
+            target: None,
+        };
         let epoch = run::epoch(&scenario, &options, epoch);
         let env = Env::new(Clock::tokio(epoch), seed);
         let lab = Lab::of_scenario(env.clone(), mode, &scenario)

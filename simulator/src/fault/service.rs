@@ -1,5 +1,6 @@
 //! Faults of the services: who runs them has them fail.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use linarite_env::UnixMillis;
@@ -9,25 +10,23 @@ use tokio::time::{Instant, sleep_until};
 use super::{DpsAnswer, Fault, FaultKind, Share};
 use crate::run::Stage;
 
+/// Services that are being made to fail; an error, in words, where that cannot be done.
+pub type Troubling<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
 /// Services that can be made to fail.
 pub trait Trouble: Send + Sync {
-    /// Has DPS say `answer` to a share of devices' requests, from a moment until another.
-    ///
-    /// # Errors
-    /// In words, where it cannot be done.
+    /// Has DPS say `answer` to a share of devices' requests, from a moment until another, which
+    /// are both still to come.
     fn dps(
         &self,
         from: UnixMillis,
         until: UnixMillis,
         share: Share,
         answer: DpsAnswer,
-    ) -> Result<(), String>;
+    ) -> Troubling<'_>;
 
     /// Ends every session at the hub called `host` and refuses devices there for `down_for`.
-    ///
-    /// # Errors
-    /// In words, where it cannot be done.
-    fn restart_hub(&self, host: &str, down_for: Duration) -> Result<(), String>;
+    fn restart_hub<'a>(&'a self, host: &'a str, down_for: Duration) -> Troubling<'a>;
 }
 
 /// Why services cannot be made to fail.
@@ -43,17 +42,34 @@ pub enum TroubleError {
     Refused(String, String),
 }
 
+/// Trouble that still has to be made when its time comes; as long as this is kept, it is.
+#[derive(Debug, Default)]
+pub struct Planned(JoinSet<Result<(), TroubleError>>);
+
+impl Planned {
+    /// Makes no more trouble.
+    ///
+    /// # Errors
+    /// The first that some of it met with.
+    pub fn end(mut self) -> Result<(), TroubleError> {
+        while let Some(made) = self.0.try_join_next() {
+            made.unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+}
+
 /// Has the services of `stage` fail as `faults` say, which are on the run's clock: `start` and
-/// `origin` are both its beginning. Restarts come as long as what is given back is kept.
+/// `origin` are both its beginning.
 ///
 /// # Errors
 /// [`TroubleError`].
-pub fn begin(
+pub async fn begin(
     faults: &[Fault],
     stage: &Stage,
     (start, origin): (Instant, UnixMillis),
-) -> Result<JoinSet<()>, TroubleError> {
-    let mut restarts = JoinSet::new();
+) -> Result<Planned, TroubleError> {
+    let mut planned = Planned::default();
     for fault in faults {
         match &fault.kind {
             FaultKind::DpsErrors(answer) => {
@@ -64,9 +80,8 @@ pub fn begin(
                 let trouble = stage.connector.trouble();
                 let trouble = trouble.ok_or_else(|| TroubleError::Impossible(fault.to_string()))?;
                 let (from, until) = (moment(fault.from), moment(fault.until));
-                trouble
-                    .dps(from, until, fault.share, *answer)
-                    .map_err(|text| TroubleError::Refused(fault.to_string(), text))?;
+                let made = trouble.dps(from, until, fault.share, *answer).await;
+                made.map_err(|text| TroubleError::Refused(fault.to_string(), text))?;
             }
             FaultKind::HubRestart { hub } => {
                 if stage.connector.trouble().is_none() {
@@ -80,21 +95,24 @@ pub fn begin(
                 let hosts: Vec<String> = hosts.filter(named).collect();
                 let down_for = fault.until.saturating_sub(fault.from);
                 let (connector, at) = (stage.connector.clone(), start + fault.from);
-                restarts.spawn(async move {
+                let name = fault.to_string();
+                planned.0.spawn(async move {
                     sleep_until(at).await;
                     for host in hosts {
-                        let restarted = connector
-                            .trouble()
-                            .map(|trouble| trouble.restart_hub(&host, down_for));
-                        debug_assert!(matches!(restarted, Some(Ok(()))), "{host} is no hub");
+                        if let Some(trouble) = connector.trouble() {
+                            let restarted = trouble.restart_hub(&host, down_for).await;
+                            restarted.map_err(|text| TroubleError::Refused(name.clone(), text))?;
+                        }
                     }
+                    Ok(())
                 });
             }
             FaultKind::DropConnections { .. }
             | FaultKind::DelayReplies { .. }
             | FaultKind::LoseReplies
-            | FaultKind::PowerLoss { .. } => {}
+            | FaultKind::PowerLoss { .. }
+            | FaultKind::WebhookErrors(_) => {}
         }
     }
-    Ok(restarts)
+    Ok(planned)
 }

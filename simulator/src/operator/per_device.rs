@@ -13,7 +13,7 @@ use crate::checker::AuditOutcome;
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::Credential;
 use crate::probe::{ProbeOutcome, probe_dps, probe_hub};
-use crate::scenario::IdentityChange;
+use crate::scenario::{Allocation, IdentityChange};
 
 /// Devices attended to at a time.
 const AT_ONCE: usize = 16;
@@ -21,8 +21,8 @@ const AT_ONCE: usize = 16;
 /// Something to be done for each device.
 #[derive(Clone, Debug)]
 pub(super) enum Errand {
-    /// Save its individual enrollment with these slots, disabled or not.
-    Save([Option<Generation>; 2], bool),
+    /// Save its individual enrollment.
+    Save(Entry),
     /// Delete its individual enrollment.
     Delete,
     /// Change its identity at its hub.
@@ -35,6 +35,14 @@ pub(super) enum Errand {
         hub: bool,
         dps: bool,
     },
+}
+
+/// What an individual enrollment is to hold.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) slots: [Option<Generation>; 2],
+    pub(super) disabled: bool,
+    pub(super) allocation: Option<Allocation>,
 }
 
 impl Operator {
@@ -79,7 +87,7 @@ impl Operator {
 
     async fn attend(&self, device: DeviceIndex, errand: &Errand) -> Result<(), String> {
         match errand {
-            Errand::Save(slots, disabled) => self.put_individual(device, *slots, *disabled).await,
+            Errand::Save(entry) => self.put_individual(device, entry).await,
             Errand::Delete => self.delete_individual(device).await,
             Errand::Identity(change) => self.change_identity(device, *change).await,
             Errand::Call(method) => self.call_method(device, method).await,

@@ -4,12 +4,16 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Operator;
+use super::per_device::Entry;
 use crate::observation::{DeviceIndex, Generation};
-use crate::scenario::{Action, GroupStyle, Reprovision};
+use crate::scenario::{Action, Allocation, GroupStyle, Reprovision};
 use crate::service_client::{Call, ServiceError};
 
 const MANAGEMENT: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/\
                           linarite/providers/Microsoft.Devices/provisioningServices";
+
+/// Which version of the question a function is asked.
+const FUNCTION_VERSION: &str = "2021-10-01";
 
 impl Operator {
     /// Uploads a CA certificate, asks for a code, and proves possession of the key (R-D3), unless
@@ -100,6 +104,7 @@ impl Operator {
             disabled,
             hub,
             reprovision,
+            allocation,
         } = action
         else {
             return Err("not a group".to_owned());
@@ -124,10 +129,48 @@ impl Operator {
                 "migrateDeviceData": *policy == Reprovision::Migrate,
             });
         }
+        self.allocate(&mut document, *allocation)?;
         self.dps(Method::PUT, &path, etag.as_deref(), Some(document))
             .await
             .map(|_| ())
             .map_err(|error| error.to_string())
+    }
+
+    /// Enters who chooses hubs; nothing said leaves `document` as it is.
+    fn allocate(&self, document: &mut Value, allocation: Option<Allocation>) -> Result<(), String> {
+        let (policy, definition) = match allocation {
+            None => return Ok(()),
+            Some(Allocation::Hashed) => ("hashed", Value::Null),
+            Some(Allocation::Custom) => {
+                let function = self.tools.function.as_ref();
+                let function = function.ok_or("there is no function to ask")?;
+                let definition = json!({
+                    "webhookUrl": function.url(),
+                    "apiVersion": FUNCTION_VERSION,
+                });
+                ("custom", definition)
+            }
+        };
+        document["allocationPolicy"] = json!(policy);
+        document["customAllocationDefinition"] = definition;
+        Ok(())
+    }
+
+    /// Puts a version of the function in place.
+    pub(super) fn deploy_function(
+        &self,
+        hub: &str,
+        linked: bool,
+        one_in: u32,
+    ) -> Result<(), String> {
+        let function = self.tools.function.as_ref();
+        let function = function.ok_or("there is no place for a function")?;
+        let host = match linked {
+            true => self.host_of(hub)?.to_owned(),
+            false => format!("{hub}.azure-devices.net"),
+        };
+        function.function.deploy(&host, one_in);
+        Ok(())
     }
 
     /// The host name of the hub with a short name.
@@ -182,11 +225,10 @@ impl Operator {
     pub(super) async fn put_individual(
         &self,
         device: DeviceIndex,
-        slots: [Option<Generation>; 2],
-        disabled: bool,
+        entry: &Entry,
     ) -> Result<(), String> {
         let id = self.registration_id(device)?;
-        let attestation = match slots {
+        let attestation = match entry.slots {
             // A block without the certificate at hand: keys that DPS makes and nobody has.
             [None, None] => json!({ "type": "symmetricKey" }),
             [primary, secondary] => {
@@ -196,11 +238,12 @@ impl Operator {
                 } } })
             }
         };
-        let document = json!({
+        let mut document = json!({
             "registrationId": &*id,
             "attestation": attestation,
-            "provisioningStatus": if disabled { "disabled" } else { "enabled" },
+            "provisioningStatus": if entry.disabled { "disabled" } else { "enabled" },
         });
+        self.allocate(&mut document, entry.allocation)?;
         let path = format!("/enrollments/{id}");
         let known = self.etag(&path);
         let saved = self

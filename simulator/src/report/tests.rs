@@ -96,6 +96,7 @@ fn report(failing: Option<(&str, &str)>) -> Report {
         seed: 7,
         devices: 1000,
         pace: Pace::Virtual,
+        target: None,
         elapsed_ms: 95 * 86_400_000,
         wall_ms: 12_345,
         steps: Vec::new(),

@@ -7,7 +7,7 @@ use crate::report::Verdict;
 async fn run(text: &str, seed: u64) -> Report {
     let scenario = Arc::new(Scenario::parse("test.toml", text).unwrap());
     let env = Env::new(Clock::tokio(UnixMillis(1_767_225_600_000)), seed);
-    let lab = Lab::start(env.clone(), LabMode::InMemory, &["hub-1".to_owned()])
+    let lab = Lab::start(env.clone(), LabMode::InMemory, &scenario.hubs)
         .await
         .unwrap();
     let (services, connector) = (lab.services.clone(), Arc::clone(&lab.connector));
@@ -20,6 +20,7 @@ async fn run(text: &str, seed: u64) -> Report {
     let options = Options {
         devices: 6,
         pace: Pace::Virtual,
+        target: None,
     };
     let silent = Arc::new(Progress::silent());
     let report = run_scenario(scenario, &options, &stage, silent)
@@ -61,4 +62,45 @@ fn a_firmware_that_never_registers_fails_by_the_hubs_rule() {
         .find(|check| check.name == "never-stranded")
         .unwrap();
     assert_eq!(stranded.rules.get("R-G10"), Some(&6));
+}
+
+/// R-B16: what a function fails at is told to devices by DPS, in its own words and numbers.
+#[test]
+fn a_function_that_fails_makes_registrations_fail_by_dps_rule() {
+    let text = include_str!("../../../scenarios/mistakes/custom-allocation-hub-not-linked.toml");
+    let text = text
+        .replacen("linked = false", "", 1)
+        .replacen("hub-3", "hub-2", 1);
+    let fault = "[[fault]]\nkind = \"webhook-errors\"\nfrom = \"60d15m\"\nuntil = \"60d30m\"\n\
+                 share = \"1/1\"\nstatus = 500\n[recovery]\nwithin = \"50m\"\n[expect]";
+    let text = text
+        .replacen("[expect]", fault, 1)
+        .replacen("\"fail\"", "\"pass\"", 1);
+    let text = text.replacen("check = \"never-stranded\"\nrule = \"R-B16\"", "", 1);
+    let report = paused(String::leak(text), 1);
+    assert_eq!(report.verdict, Verdict::Pass, "{}", report.text());
+    let refusals = { report.refusals.iter() }.find(|refusals| refusals.rule == "R-B16");
+    let refusals = refusals.unwrap_or_else(|| panic!("{:?}", report.refusals));
+    assert_eq!(refusals.place, "DPS", "{refusals:?}");
+    assert!(
+        report.registrations.failed >= 6,
+        "{:?}",
+        report.registrations
+    );
+}
+
+/// R-B16: entries of devices' own ask the function as well, which has to be said whenever they are
+/// saved.
+#[test]
+fn individual_enrollments_ask_the_function_too() {
+    let text = include_str!("../../../scenarios/individual-expiry.toml");
+    let deploy = "[[step]]\nat = \"0d\"\ndo = \"deploy-function\"\nhub = \"hub-2\"\n\n[[step]]";
+    let hubs = "hubs = [\"hub-1\", \"hub-2\"]\nends_on = \"hub-2\"\nduration";
+    let custom = "do = \"put-individuals\"\nallocation = \"custom\"";
+    let text = text
+        .replacen("[[step]]", deploy, 1)
+        .replacen("duration", hubs, 1);
+    let text = text.replace("do = \"put-individuals\"", custom);
+    let report = paused(String::leak(text), 1);
+    assert_eq!(report.verdict, Verdict::Pass, "{}", report.text());
 }

@@ -67,6 +67,7 @@ impl Admission {
                 secondary,
                 disabled,
                 one_in,
+                ..
             } => {
                 let entry = Individual {
                     slots: [*primary, *secondary],
@@ -82,6 +83,7 @@ impl Admission {
             | Action::DeliverLeaf { .. }
             | Action::CallMethod { .. }
             | Action::ScheduleJob { .. }
+            | Action::DeployFunction { .. }
             | Action::Audit { .. } => {}
         }
     }

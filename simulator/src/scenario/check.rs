@@ -57,8 +57,12 @@ pub(super) fn resolve(source: Source<'_>, raw: RawScenario) -> Checked<Scenario>
     )?;
     let breach = intent::breach(source, raw.breach.as_ref(), &leaves, &steps, duration)?;
     let locked_out = intent::lockout(source, raw.locked_out.as_ref(), duration)?;
-    let (faults, recovery) =
-        fault::resolve(source, &raw.fault, raw.recovery.as_ref(), &hubs, duration)?;
+    let known = fault::Known {
+        hubs: &hubs,
+        function: steps.iter().any(steps::deploys),
+        duration,
+    };
+    let (faults, recovery) = fault::resolve(source, &raw.fault, raw.recovery.as_ref(), &known)?;
     Ok(Scenario {
         name,
         file: source.file.to_owned(),
@@ -154,18 +158,40 @@ pub(super) fn hub(source: Source<'_>, name: &Spanned<String>, hubs: &[String]) -
     Err(at(source, name, message))
 }
 
+/// The name of a hub that there is somewhere else.
+pub(super) fn other_hub(
+    source: Source<'_>,
+    name: &Spanned<String>,
+    hubs: &[String],
+) -> Checked<String> {
+    let text = name.get_ref();
+    if hubs.contains(text) {
+        let message = format!("`{text}` is one of `hubs`, all of which are linked");
+        return Err(at(source, name, message));
+    }
+    if !is_hub_name(text) {
+        let message = format!("`{text}` is not {HUB_NAME}");
+        return Err(at(source, name, message));
+    }
+    Ok(text.clone())
+}
+
+/// What names of hubs are made of.
+const HUB_NAME: &str = "3 to 50 small letters, digits or `-`";
+
+fn is_hub_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (3..=50).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('-')
+}
+
 fn hubs(source: Source<'_>, raw: Option<&Spanned<Vec<String>>>) -> Checked<Vec<String>> {
     let Some(raw) = raw else {
         return Ok(vec!["hub-1".to_owned()]);
     };
-    let plain = |name: &String| {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        (3..=50).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('-')
-    };
     let hubs = raw.get_ref();
     let twice = (1..hubs.len()).any(|index| hubs[..index].contains(&hubs[index]));
-    if !(1..=10).contains(&hubs.len()) || twice || !hubs.iter().all(plain) {
-        let message = "name 1 to 10 hubs, each once, by 3 to 50 small letters, digits or `-`";
+    if !(1..=10).contains(&hubs.len()) || twice || !hubs.iter().all(|name| is_hub_name(name)) {
+        let message = format!("name 1 to 10 hubs, each once, by {HUB_NAME}");
         return Err(at(source, raw, message));
     }
     Ok(hubs.clone())

@@ -9,7 +9,9 @@ use toml::Spanned;
 use super::check::{Checked, at, bounded, hub, known};
 use super::duration::{DAY_MS, Span};
 use super::place::Source;
-use crate::fault::{CUTS_MAX, DpsAnswer, FAULTS_MAX, Fault, FaultKind, Recovery, Share};
+use crate::fault::{
+    CUTS_MAX, DpsAnswer, FAULTS_MAX, Fault, FaultKind, Recovery, Share, WebhookAnswer,
+};
 
 /// A fault as it is written. Which fields belong depends on `kind`.
 #[derive(Debug, Deserialize)]
@@ -33,6 +35,17 @@ pub(super) struct RawFault {
     retry_after: Option<Spanned<Span>>,
     #[serde(default)]
     hub: Option<Spanned<String>>,
+    #[serde(default)]
+    answer: Option<Spanned<Answer>>,
+}
+
+/// What a function that fails says, where it is no status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    Nothing,
+    Nonsense,
+    UnlinkedHub,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -44,6 +57,7 @@ enum Kind {
     DpsErrors,
     HubRestart,
     PowerLoss,
+    WebhookErrors,
 }
 
 impl Kind {
@@ -56,6 +70,7 @@ impl Kind {
             Self::DpsErrors => &["until", "share", "status", "retry_after?"],
             Self::HubRestart => &["for", "hub?"],
             Self::PowerLoss => &["until", "share", "for"],
+            Self::WebhookErrors => &["until", "share", "status?", "answer?"],
         }
     }
 }
@@ -67,13 +82,20 @@ pub(super) struct RawRecovery {
     within: Spanned<Span>,
 }
 
+/// What the rest of the file declares.
+pub(super) struct Known<'a> {
+    pub(super) hubs: &'a [String],
+    /// Whether the operator has a function.
+    pub(super) function: bool,
+    pub(super) duration: Duration,
+}
+
 /// Checks all faults and what is said of the time after them.
 pub(super) fn resolve(
     source: Source<'_>,
     raw: &[RawFault],
     recovery: Option<&RawRecovery>,
-    hubs: &[String],
-    duration: Duration,
+    declared: &Known<'_>,
 ) -> Checked<(Vec<Fault>, Option<Recovery>)> {
     let within = match (recovery, raw.first()) {
         (None, None) => return Ok((Vec::new(), None)),
@@ -95,10 +117,10 @@ pub(super) fn resolve(
         let reader = Reader {
             source,
             raw: entry,
-            hubs,
+            declared,
         };
         let fault = reader.fault(number)?;
-        if fault.until + within > duration {
+        if fault.until + within > declared.duration {
             let message = "it ends so late that the run is over before devices have to be back; \
                            let it end earlier, or the run last longer";
             let place = entry.until.as_ref().unwrap_or(&entry.from);
@@ -122,7 +144,7 @@ pub(super) fn resolve(
 struct Reader<'a> {
     source: Source<'a>,
     raw: &'a RawFault,
-    hubs: &'a [String],
+    declared: &'a Known<'a>,
 }
 
 impl Reader<'_> {
@@ -156,6 +178,7 @@ impl Reader<'_> {
             ("status", raw.status.as_ref().map(Spanned::span)),
             ("retry_after", raw.retry_after.as_ref().map(Spanned::span)),
             ("hub", raw.hub.as_ref().map(Spanned::span)),
+            ("answer", raw.answer.as_ref().map(Spanned::span)),
         ];
         let named = || {
             kind.fields()
@@ -232,7 +255,7 @@ impl Reader<'_> {
             Kind::DpsErrors => FaultKind::DpsErrors(self.answer()?),
             Kind::HubRestart => FaultKind::HubRestart {
                 hub: match &self.raw.hub {
-                    Some(name) => Some(hub(self.source, name, self.hubs)?),
+                    Some(name) => Some(hub(self.source, name, self.declared.hubs)?),
                     None => None,
                 },
             },
@@ -241,6 +264,7 @@ impl Reader<'_> {
                 let lasts = self.span(self.raw.r#for.as_ref(), Span(1000), Span(longest))?;
                 FaultKind::PowerLoss { lasts }
             }
+            Kind::WebhookErrors => FaultKind::WebhookErrors(self.webhook_answer()?),
         })
     }
 
@@ -262,6 +286,33 @@ impl Reader<'_> {
                 Err(at(self.source, place, message))
             }
             _ => Ok(every),
+        }
+    }
+
+    fn webhook_answer(&self) -> Checked<WebhookAnswer> {
+        let raw = self.raw;
+        if !self.declared.function {
+            let message = "there is no function to fail; put one in place by a `deploy-function` \
+                           step";
+            return Err(at(self.source, &raw.kind, message));
+        }
+        match (&raw.status, &raw.answer) {
+            (Some(status), None) => match u16::try_from(*status.get_ref()) {
+                Ok(code @ 400..=599) => Ok(WebhookAnswer::Status(code)),
+                _ => {
+                    let message = format!("{} is no status from 400 to 599", status.get_ref());
+                    Err(at(self.source, status, message))
+                }
+            },
+            (None, Some(answer)) => Ok(match answer.get_ref() {
+                Answer::Nothing => WebhookAnswer::Nothing,
+                Answer::Nonsense => WebhookAnswer::Nonsense,
+                Answer::UnlinkedHub => WebhookAnswer::UnlinkedHub,
+            }),
+            _ => {
+                let message = "say what the function answers, by either `status` or `answer`";
+                Err(at(self.source, &raw.kind, message))
+            }
         }
     }
 
@@ -351,6 +402,53 @@ within = "30m"
         assert_eq!(scenario.faults[1].share, Share { hits: 3, of: 4 });
         let restart = &scenario.faults[2];
         assert_eq!(restart.until - restart.from, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_function_fails_where_there_is_one() {
+        let fault = |answer: &str| {
+            format!(
+                "[[fault]]\nkind = \"webhook-errors\"\nfrom = \"9d1h\"\nuntil = \"9d2h\"\n\
+                 share = \"1/2\"\n{answer}\n[recovery]\nwithin = \"30m\"\n"
+            )
+        };
+        let message = read(&fault("status = 500")).unwrap_err();
+        assert!(
+            message.contains("fault[1].kind: there is no function to fail"),
+            "{message}"
+        );
+        let deployed = |answer: &str| {
+            let step = "[[step]]\nat = \"0d\"\ndo = \"deploy-function\"\nhub = \"hub-1\"\n[[step]]";
+            let good = super::super::tests::GOOD.replacen("[[step]]", step, 1);
+            let text = format!("{good}{}", fault(answer));
+            Scenario::parse("f.toml", &text).map_err(|error| error.to_string())
+        };
+        let table = [
+            ("status = 404", WebhookAnswer::Status(404)),
+            ("answer = \"nothing\"", WebhookAnswer::Nothing),
+            ("answer = \"nonsense\"", WebhookAnswer::Nonsense),
+            ("answer = \"unlinked-hub\"", WebhookAnswer::UnlinkedHub),
+        ];
+        for (answer, meant) in table {
+            let fault = deployed(answer).unwrap().faults.remove(0);
+            assert_eq!(fault.kind, FaultKind::WebhookErrors(meant), "{answer}");
+        }
+        let table = [
+            ("", "by either `status` or `answer`"),
+            (
+                "status = 500\nanswer = \"nothing\"",
+                "by either `status` or `answer`",
+            ),
+            (
+                "status = 200",
+                "fault[1].status: 200 is no status from 400 to 599",
+            ),
+            ("answer = \"silence\"", "unknown variant `silence`"),
+        ];
+        for (answer, words) in table {
+            let message = deployed(answer).unwrap_err();
+            assert!(message.contains(words), "{message}, and not {words}");
+        }
     }
 
     #[test]

@@ -5,13 +5,13 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Reprovision;
 use super::backoff::RawBackoff;
 use super::condition::RawCondition;
 use super::duration::Span;
 use super::fault::{RawFault, RawRecovery};
 use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
+use super::{Allocation, Reprovision};
 use crate::firmware::{
     Answers, Keeps, OnBoot, OnUnauthorized, Persists, PowerLoss, RollOrder, Transport, Trigger,
 };
@@ -233,6 +233,10 @@ pub(super) struct RawStep {
     pub(super) hub: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) reprovision: Option<Spanned<Reprovision>>,
+    #[serde(default)]
+    pub(super) allocation: Option<Spanned<Allocation>>,
+    #[serde(default)]
+    pub(super) linked: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) verified: Option<Spanned<bool>>,
     #[serde(default)]

@@ -9,15 +9,15 @@ use super::duration::Span;
 use super::place::Source;
 use super::raw::{RawSlot, RawStep};
 use super::{
-    Action, Authority, Enrollment, FleetShape, GroupStyle, IdentityChange, LeafKind, Step,
-    condition,
+    Action, Allocation, Authority, Enrollment, FleetShape, GroupStyle, IdentityChange, LeafKind,
+    Step, condition,
 };
 use crate::observation::Generation;
 
 const STEPS_MAX: usize = 1000;
 
 /// The kinds of steps with the fields that belong to each.
-pub(super) const KINDS: [(&str, &[&str]); 13] = [
+pub(super) const KINDS: [(&str, &[&str]); 14] = [
     ("add-ca-certificate", &["certificate", "verified"]),
     (
         "put-group",
@@ -29,11 +29,12 @@ pub(super) const KINDS: [(&str, &[&str]); 13] = [
             "disabled",
             "hub",
             "reprovision",
+            "allocation",
         ],
     ),
     (
         "put-individuals",
-        &["primary", "secondary", "disabled", "share"],
+        &["primary", "secondary", "disabled", "allocation", "share"],
     ),
     ("delete-individuals", &["share"]),
     ("disable-hub-identities", &["share"]),
@@ -42,6 +43,7 @@ pub(super) const KINDS: [(&str, &[&str]); 13] = [
     ("deliver-leaf", &["generation", "firmware"]),
     ("call-method", &["method"]),
     ("schedule-job", &["method"]),
+    ("deploy-function", &["hub", "linked", "share"]),
     ("audit", &["generation", "at_hub", "at_dps", "share"]),
     ("delete-ca-certificate", &["certificate"]),
     ("delete-group", &["group"]),
@@ -149,6 +151,11 @@ fn the_roll_is_whole(source: Source<'_>, steps: &[Step], declared: &Known<'_>) -
     Ok(())
 }
 
+/// Whether the operator has a function from this step on.
+pub(super) fn deploys(step: &Step) -> bool {
+    matches!(step.action, Action::DeployFunction { .. })
+}
+
 /// Reads a share: one device in so many.
 pub(super) fn one_in(source: Source<'_>, share: &Spanned<String>) -> Checked<u32> {
     let number = share
@@ -200,6 +207,8 @@ impl Reader<'_> {
             ("disabled", start(step.disabled.as_ref())),
             ("hub", start(step.hub.as_ref())),
             ("reprovision", start(step.reprovision.as_ref())),
+            ("allocation", start(step.allocation.as_ref())),
+            ("linked", start(step.linked.as_ref())),
             ("verified", start(step.verified.as_ref())),
             ("generation", start(step.generation.as_ref())),
             ("method", start(step.method.as_ref())),
@@ -232,6 +241,7 @@ impl Reader<'_> {
                 disabled: step.disabled.as_ref().is_some_and(|value| *value.get_ref()),
                 hub: self.hub()?,
                 reprovision: step.reprovision.as_ref().map(|value| *value.get_ref()),
+                allocation: self.allocation(),
             },
             "delete-group" => Action::DeleteGroup {
                 group: self.needed("group", step.group.as_ref())?.get_ref().clone(),
@@ -240,6 +250,7 @@ impl Reader<'_> {
                 primary: self.generation_slot(step.primary.as_ref())?,
                 secondary: self.generation_slot(step.secondary.as_ref())?,
                 disabled: step.disabled.as_ref().is_some_and(|value| *value.get_ref()),
+                allocation: self.allocation(),
                 one_in: self.one_in()?,
             },
             "delete-individuals" => Action::DeleteIndividuals {
@@ -258,6 +269,7 @@ impl Reader<'_> {
             "schedule-job" => Action::ScheduleJob {
                 method: self.method()?,
             },
+            "deploy-function" => self.function()?,
             _ => Action::Audit {
                 generation: self.generation()?,
                 at_hub: step.at_hub.as_ref().is_some_and(|value| *value.get_ref()),
@@ -301,6 +313,25 @@ impl Reader<'_> {
         let name = self.step.hub.as_ref();
         let known = |name| check::hub(self.source, name, self.declared.hubs);
         name.map(known).transpose()
+    }
+
+    fn allocation(&self) -> Option<Allocation> {
+        self.step.allocation.as_ref().map(|value| *value.get_ref())
+    }
+
+    fn function(&self) -> Checked<Action> {
+        let name = self.needed("hub", self.step.hub.as_ref())?;
+        let linked = self.step.linked.as_ref();
+        let linked = linked.is_none_or(|value| *value.get_ref());
+        let hub = match linked {
+            true => check::hub(self.source, name, self.declared.hubs)?,
+            false => check::other_hub(self.source, name, self.declared.hubs)?,
+        };
+        Ok(Action::DeployFunction {
+            hub,
+            linked,
+            one_in: self.one_in()?,
+        })
     }
 
     fn method(&self) -> Checked<String> {
@@ -440,6 +471,21 @@ impl Reader<'_> {
                  window's start and before its end",
                     Span(i64::try_from(moment.as_millis()).unwrap_or(i64::MAX))
                 ))
+            }
+            Action::PutGroup {
+                allocation: Some(Allocation::Custom),
+                ..
+            }
+            | Action::PutIndividuals {
+                allocation: Some(Allocation::Custom),
+                ..
+            } if !before.iter().any(deploys) => {
+                complain("there is nothing to ask; let a `deploy-function` step come first".into())
+            }
+            Action::DeployFunction { one_in, .. } if *one_in > 1 && !before.iter().any(deploys) => {
+                let message = "what is deployed first has to answer for every device; leave \
+                               `share` out";
+                complain(message.to_owned())
             }
             Action::DeleteGroup { group } => {
                 let mut put = before.iter().filter_map(|step| match &step.action {

@@ -320,6 +320,55 @@ fn mistakes_are_answered_with_their_place_and_what_would_do() {
 }
 
 #[test]
+fn a_function_is_deployed_before_it_is_asked_and_for_everybody_first() {
+    let step =
+        |fields: &str| format!("[[step]]\nat = \"0d\"\ndo = \"deploy-function\"\n{fields}\n");
+    let with = |steps: &str| {
+        let text = GOOD.replacen("[[step]]", &format!("{steps}[[step]]"), 1);
+        let custom = "primary = \"issuer-1\"\nallocation = \"custom\"";
+        let text = text.replacen("primary = \"issuer-1\"", custom, 1);
+        Scenario::parse("s.toml", &text).map_err(|error| error.to_string())
+    };
+    let whole = step("hub = \"hub-1\"");
+    let scenario =
+        with(&(whole + &step("hub = \"hub-2\"\nlinked = false\nshare = \"1/4\""))).unwrap();
+    assert!(scenario.has_function() && !good().has_function());
+    let shown: Vec<String> = { scenario.steps.iter() }.map(ToString::to_string).collect();
+    assert_eq!(
+        shown[0],
+        "deploy a function that sends every device to hub-1"
+    );
+    let other = "deploy a function that sends one device in 4 to hub-2, which is not linked";
+    assert_eq!(shown[1], other);
+    assert!(shown[3].ends_with(", hubs by the function"), "{}", shown[3]);
+    let table = [
+        (String::new(), "there is nothing to ask"),
+        (step(""), "needs the field `hub`"),
+        (step("hub = \"hub-2\""), "no hub is called `hub-2`"),
+        (
+            step("hub = \"hub-1\"\nlinked = false"),
+            "all of which are linked",
+        ),
+        (
+            step("hub = \"Hub 2\"\nlinked = false"),
+            "is not 3 to 50 small letters",
+        ),
+        (
+            step("hub = \"hub-1\"\nshare = \"1/2\""),
+            "has to answer for every device",
+        ),
+        (
+            step("hub = \"hub-1\"\ngroup = \"fleet\""),
+            "`group` does not belong",
+        ),
+    ];
+    for (steps, words) in table {
+        let message = with(&steps).unwrap_err();
+        assert!(message.contains(words), "{message}, and not {words}");
+    }
+}
+
+#[test]
 fn a_method_is_called_only_when_every_device_is_awake() {
     let text = GOOD
         .replace("at = \"9d1h\"", "at = \"9d\"")
@@ -402,6 +451,7 @@ fn dps_ought_to_admit_what_the_steps_say() {
         disabled,
         hub: None,
         reprovision: None,
+        allocation: None,
     };
     admission.apply(&group(Some("issuer-1"), None, false));
     assert_eq!(admitted(&admission), [0; 0], "nothing is verified yet");
@@ -420,6 +470,7 @@ fn dps_ought_to_admit_what_the_steps_say() {
         primary,
         secondary: None,
         disabled,
+        allocation: None,
         one_in,
     };
     admission.apply(&individual(Some(Generation(1)), false, 2));
