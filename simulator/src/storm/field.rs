@@ -19,7 +19,6 @@ use crate::device::{Device, Link, Output};
 use crate::firmware::Firmware;
 use crate::lab::bare::Desk;
 use crate::observation::DeviceIndex;
-use crate::pki::PkiError;
 use crate::plan::DevicePlan;
 use crate::wire::dps::is_put_off;
 use crate::wire::{PACKET_MAX, Packet};
@@ -85,7 +84,7 @@ impl<'a> Field<'a> {
     }
 
     /// Until every device is served, or the storm is given up.
-    pub(super) async fn run(&mut self) -> Result<(), PkiError> {
+    pub(super) async fn run(&mut self) -> anyhow::Result<()> {
         while !self.tally.all_served() {
             let Some(Reverse((at, index))) = self.agenda.pop() else {
                 break;
@@ -117,7 +116,7 @@ impl<'a> Field<'a> {
     }
 
     /// Looks at a device whose moment `at` has come.
-    fn visit(&mut self, index: u32, at: UnixMillis, now: UnixMillis) -> Result<(), PkiError> {
+    fn visit(&mut self, index: u32, at: UnixMillis, now: UnixMillis) -> anyhow::Result<()> {
         let place = std::mem::replace(&mut self.places[index as usize], Place::Away);
         let mut body = match place {
             Place::Away => self.arrive(index, now)?,
@@ -150,13 +149,12 @@ impl<'a> Field<'a> {
     }
 
     /// Makes a device and switches it on.
-    fn arrive(&self, index: u32, now: UnixMillis) -> Result<Box<Body>, PkiError> {
+    fn arrive(&self, index: u32, now: UnixMillis) -> anyhow::Result<Box<Body>> {
         let index = DeviceIndex(index);
-        let name = format!("dev-{:07}", u64::from(index.0) + 1);
-        let credential = self.stage.credential(&name)?;
+        let credential = self.stage.credential(index)?;
         let plan = DevicePlan {
             index,
-            registration_id: name.into(),
+            registration_id: credential.common_name().into(),
             firmware: Arc::clone(&self.firmware),
             windows: Arc::from([]),
             lag: Duration::ZERO,
@@ -185,7 +183,7 @@ impl<'a> Field<'a> {
                 }
                 Output::Connect {
                     link, credential, ..
-                } => match self.stage.lab.desk(&credential.chain()) {
+                } => match self.stage.desk(DeviceIndex(index), &credential) {
                     Ok(desk) => {
                         body.desks[slot(link)] = Some(Box::new(desk));
                         body.device.handle_connected(link, now);

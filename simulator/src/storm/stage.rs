@@ -12,8 +12,9 @@ use serde_json::json;
 use super::{EPOCH, Over, Plan};
 use crate::device::Account;
 use crate::lab::Lab;
-use crate::observation::Generation;
-use crate::pki::{Credential, Pki, PkiError, SharedKey};
+use crate::lab::bare::{Desk, Leaves};
+use crate::observation::{DeviceIndex, Generation};
+use crate::pki::{Credential, Pki};
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient};
 
 /// Who signs the devices' certificates.
@@ -30,8 +31,13 @@ pub(super) struct Stage {
     pub(super) env: Env,
     pub(super) account: Arc<Account>,
     pki: Pki,
-    /// What all devices sign with, where nobody looks at signatures.
-    key: Option<SharedKey>,
+    /// The devices' certificates, where nobody looks at signatures.
+    leaves: Option<Leaves>,
+}
+
+/// The registration id of a device.
+pub(super) fn name(device: DeviceIndex) -> String {
+    format!("dev-{:07}", u64::from(device.0) + 1)
 }
 
 impl Stage {
@@ -52,27 +58,41 @@ impl Stage {
             dps_host: lab.services.dps_host.as_str().into(),
             id_scope: lab.services.id_scope.as_str().into(),
         };
-        let stage = Self {
+        let mut stage = Self {
             lab,
             env,
             account: Arc::new(account),
             pki,
-            key: match plan.over {
-                Over::Nothing => Some(SharedKey::generate()?),
-                Over::Pipes | Over::Sockets => None,
-            },
+            leaves: None,
         };
         stage.enroll().await?;
+        if plan.over == Over::Nothing {
+            let first = stage.credential(DeviceIndex(0))?;
+            stage.leaves = Some(Leaves::after(first)?);
+        }
         Ok(stage)
     }
 
-    /// The certificate of the device with this name.
-    pub(super) fn credential(&self, name: &str) -> Result<Credential, PkiError> {
+    /// The certificate of a device.
+    pub(super) fn credential(&self, device: DeviceIndex) -> anyhow::Result<Credential> {
         let (first, last) = VALIDITY;
-        match &self.key {
-            Some(key) => self.pki.leaf_on(key, ISSUER, name, VALIDITY),
-            None => self.pki.leaf(ISSUER, name, Generation(1), first, last),
+        let name = name(device);
+        match &self.leaves {
+            Some(leaves) => Ok(leaves.credential(&name, device.0)?),
+            None => Ok(self.pki.leaf(ISSUER, &name, Generation(1), first, last)?),
         }
+    }
+
+    /// A connection without a wire, on which a device shows `credential`.
+    pub(super) fn desk(
+        &self,
+        device: DeviceIndex,
+        credential: &Credential,
+    ) -> anyhow::Result<Desk> {
+        let leaves = self.leaves.as_ref();
+        let leaves = leaves.context("a storm with TLS has no desks")?;
+        let chain = leaves.chain(credential.common_name(), device.0)?;
+        Ok(self.lab.desk(chain)?)
     }
 
     /// Puts the root and the fleet's group into DPS, through the APIs that operators use.

@@ -19,7 +19,7 @@ use super::field::after;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use super::tally::Tally;
-use super::{Opening, Plan};
+use super::{Opening, Plan, stage};
 use crate::fleet::Fleet;
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
@@ -133,7 +133,7 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
     let stage = &opening.stage;
     let plans = device_plans(plan, &opening.by_device);
     // Made before the first device arrives: a device has its certificate from the factory.
-    let credentials = plans.iter().map(|it| stage.credential(&it.registration_id));
+    let credentials = plans.iter().map(|it| stage.credential(it.index));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
 
     let cost = Cost::now();
@@ -171,7 +171,7 @@ fn device_plans(plan: &Plan, arrivals: &[u64]) -> Vec<DevicePlan> {
     }]);
     let device = |(index, arrival): (u32, &u64)| DevicePlan {
         index: DeviceIndex(index),
-        registration_id: format!("dev-{:07}", u64::from(index) + 1).into(),
+        registration_id: stage::name(DeviceIndex(index)).into(),
         firmware: Arc::clone(&firmware),
         windows: Arc::clone(&awake),
         lag: Duration::from_millis(*arrival),
