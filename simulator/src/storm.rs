@@ -209,8 +209,11 @@ fn run_with(plan: &Plan, shown: bool, foresight: bool) -> anyhow::Result<Outcome
         let mut field = Field::new(&opening.stage, plan, arrivals, progress);
         field.foresight = foresight;
         field.run().await?;
-        let tally = field.close();
-        Ok(opening.outcome(plan, &tally))
+        let (tally, fleet) = field.close();
+        let outcome = opening.outcome(plan, &tally);
+        // Nobody waits until a million sessions are closed one by one.
+        std::thread::spawn(move || drop((fleet, opening.stage)));
+        Ok(outcome)
     }))
 }
 

@@ -106,9 +106,9 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// What came of it.
-    pub(super) fn close(self) -> Tally {
-        self.tally
+    /// What came of it, and what is left of the fleet: its connections, which end when dropped.
+    pub(super) fn close(self) -> (Tally, impl Send + use<>) {
+        (self.tally, self.places)
     }
 
     fn since_start(&self, now: UnixMillis) -> u64 {
