@@ -15,7 +15,7 @@ const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
 async fn seated(lab: &Lab, identity: &Value) -> Desk {
     let mut connect = Connect::hub("dev-1");
     connect.password = Some(lab.device_token("dev-1", identity, 86_400));
-    let mut desk = lab.emulator.desk(&[]).unwrap();
+    let mut desk = lab.emulator.desk(None).unwrap();
     let said = desk.take(&connect.bytes());
     assert_eq!((&said.bytes[..], said.ended), (&ACCEPTED[..], false));
     desk
@@ -83,17 +83,17 @@ async fn what_is_no_connect_ends_a_desk_before_it_began() {
     ];
     for (bytes, rule) in table {
         let mark = lab.events.mark();
-        let mut desk = lab.emulator.desk(&[]).unwrap();
+        let mut desk = lab.emulator.desk(None).unwrap();
         assert!(desk.take(&bytes).ended, "{bytes:?}");
         assert_eq!(lab.events.violation(mark).0, rule, "{bytes:?}");
     }
     let mark = lab.events.mark();
-    let mut slow = lab.emulator.desk(&[]).unwrap();
+    let mut slow = lab.emulator.desk(None).unwrap();
     sleep(Duration::from_secs(31)).await;
     assert!(slow.poll().ended);
     assert_eq!(lab.events.violation(mark).0, "R-G12");
     // A name that nobody bears is answered before the end.
-    let mut stranger = lab.emulator.desk(&[]).unwrap();
+    let mut stranger = lab.emulator.desk(None).unwrap();
     let said = stranger.take(&Connect::hub("nobody").bytes());
     assert_eq!((&said.bytes[..], said.ended), (&[0x20, 2, 0, 5][..], true));
 }

@@ -2,6 +2,7 @@
 
 mod continuation;
 
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use fastrand::Rng;
@@ -45,7 +46,11 @@ impl Names {
     /// `4.<16 hex>.<guid>` (R-B1), of unreserved characters only (wire 2.2).
     pub(crate) fn operation_id(&self) -> String {
         let head = lock(&self.operations).u64(..);
-        format!("4.{head:016x}.{}", guid(&self.operations))
+        let mut id = String::with_capacity(2 + 16 + 1 + GUID_BYTES);
+        // Writing to a text never fails.
+        let _ = write!(id, "4.{head:016x}.");
+        push_guid(&mut id, &self.operations);
+        id
     }
 
     /// What a person may search a log for.
@@ -73,17 +78,22 @@ fn lock(rng: &Mutex<Rng>) -> std::sync::MutexGuard<'_, Rng> {
     rng.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Length of a guid as text.
+const GUID_BYTES: usize = 36;
+
 fn guid(rng: &Mutex<Rng>) -> String {
+    let mut text = String::with_capacity(GUID_BYTES);
+    push_guid(&mut text, rng);
+    text
+}
+
+/// Hex digits in groups of 8, 4, 4, 4 and 12.
+fn push_guid(text: &mut String, rng: &Mutex<Rng>) {
     let bits = lock(rng).u128(..);
-    let hex = format!("{bits:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    let (a, b, c) = (bits >> 96, (bits >> 80) & 0xFFFF, (bits >> 64) & 0xFFFF);
+    let (d, e) = ((bits >> 48) & 0xFFFF, bits & 0xFFFF_FFFF_FFFF);
+    // Writing to a text never fails.
+    let _ = write!(text, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}");
 }
 
 /// `2026-01-01T00:00:00.000Z`, as JSON bodies carry moments.

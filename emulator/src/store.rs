@@ -11,5 +11,6 @@ pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod journal;
+pub(crate) mod order;
 pub(crate) mod page;
 pub(crate) mod registrations;

@@ -7,12 +7,10 @@
 mod credential;
 pub(crate) mod files;
 mod given;
-mod shared_key;
 mod template;
 
 pub use credential::Credential;
 pub use given::{Given, GivenError};
-pub use shared_key::SharedKey;
 pub(crate) use template::{certificate_to_pem, template_of_authority, template_of_leaf};
 
 use std::collections::BTreeMap;

@@ -272,8 +272,11 @@ fn run_with(
         field.foresight = foresight;
         field.begin_with(held);
         field.run(interrupt).await?;
-        let tally = field.close();
-        Ok(opening.outcome(plan, &tally, interrupt))
+        let (tally, fleet) = field.close();
+        let outcome = opening.outcome(plan, &tally, interrupt);
+        // Nobody waits until a million sessions are closed one by one.
+        std::thread::spawn(move || drop((fleet, opening.stage)));
+        Ok(outcome)
     }))
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::digest;
 
 use crate::time::Validity;
+use der::Spot;
 
 pub mod path;
+pub mod vouched;
 
 mod der;
 mod pem;
@@ -23,21 +25,17 @@ pub struct Certificate(Arc<Parts>);
 
 struct Parts {
     der: Box<[u8]>,
-    sha1: [u8; 20],
+    fields: der::Fields,
     sha256: [u8; 32],
     /// Judged when first asked for: a signature check is dear.
     self_signed: OnceLock<bool>,
     /// Who was first asked about, by fingerprint, and whether his key made the signature.
     signed_by: OnceLock<([u8; 32], bool)>,
-    fields: der::Fields,
-}
-
-/// A distinguished name: its DER bytes, which comparison goes by, and a text for people.
-#[derive(Clone)]
-struct Name {
-    der: Box<[u8]>,
-    text: String,
-    common_name: Option<String>,
+    /// What is shown to people or seldom compared; most certificates are never asked for it.
+    sha1: OnceLock<[u8; 20]>,
+    subject: OnceLock<Box<str>>,
+    issuer: OnceLock<Box<str>>,
+    serial: OnceLock<Box<str>>,
 }
 
 /// Why bytes or text are no single acceptable certificate.
@@ -86,15 +84,22 @@ impl Certificate {
     ///
     /// Source: behaviour.md R-A7, R-A10.
     pub fn from_der(bytes: &[u8]) -> Result<Self, CertificateError> {
-        let fields = der::parse(bytes)?;
-        Ok(Self(Arc::new(Parts {
-            der: bytes.into(),
-            sha1: hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes),
-            sha256: hash(&digest::SHA256, bytes),
+        Ok(Self::of_parts(bytes.into(), der::parse(bytes)?))
+    }
+
+    /// Of bytes that have these fields.
+    fn of_parts(der: Box<[u8]>, fields: der::Fields) -> Self {
+        Self(Arc::new(Parts {
+            sha256: hash(&digest::SHA256, &der),
+            der,
+            fields,
             self_signed: OnceLock::new(),
             signed_by: OnceLock::new(),
-            fields,
-        })))
+            sha1: OnceLock::new(),
+            subject: OnceLock::new(),
+            issuer: OnceLock::new(),
+            serial: OnceLock::new(),
+        }))
     }
 
     /// Parses PEM text, base64 of PEM text, or base64 of DER: what clients upload.
@@ -122,37 +127,42 @@ impl Certificate {
     /// SHA-1 over the DER, as DPS shows it.
     #[must_use]
     pub fn sha1(&self) -> [u8; 20] {
-        self.0.sha1
+        let hash = || hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, self.der());
+        *self.0.sha1.get_or_init(hash)
     }
 
     /// The subject, for people.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.fields.subject.text
+        let text = || der::name_text(self.part(self.0.fields.subject));
+        self.0.subject.get_or_init(|| text().into())
     }
 
     /// The issuer, for people.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.fields.issuer.text
+        let text = || der::name_text(self.part(self.0.fields.issuer));
+        self.0.issuer.get_or_init(|| text().into())
     }
 
     /// The first common name of the subject.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
-        self.0.fields.subject.common_name.as_deref()
+        let name = self.part(self.0.fields.common_name?);
+        std::str::from_utf8(name).ok()
     }
 
     /// The serial number in upper-case hex without leading zero bytes.
     #[must_use]
     pub fn serial(&self) -> &str {
-        &self.0.fields.serial
+        let text = || der::serial_text(self.part(self.0.fields.serial));
+        self.0.serial.get_or_init(|| text().into())
     }
 
     /// The public key as `SubjectPublicKeyInfo` in DER.
     #[must_use]
     pub fn public_key_info(&self) -> &[u8] {
-        &self.0.fields.public_key_info
+        self.part(self.0.fields.public_key_info)
     }
 
     /// 1, 2 or 3.
@@ -170,7 +180,7 @@ impl Certificate {
     /// The kind of its public key.
     #[must_use]
     pub fn public_key_algorithm(&self) -> PublicKeyAlgorithm {
-        self.0.fields.key.algorithm
+        self.0.fields.algorithm
     }
 
     /// Whether it may issue others: basic constraints say so, or, before version 3 knew them, it
@@ -186,7 +196,7 @@ impl Certificate {
     /// Whether subject and issuer are the same name.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
-        self.0.fields.is_self_issued()
+        self.part(self.0.fields.subject) == self.part(self.0.fields.issuer)
     }
 
     /// Whether its own key signed it.
@@ -199,7 +209,7 @@ impl Certificate {
     /// Whether its issuer has the name of `issuer`, byte for byte.
     #[must_use]
     pub fn is_issued_under_name_of(&self, issuer: &Self) -> bool {
-        self.0.fields.issuer.der == issuer.0.fields.subject.der
+        self.part(self.0.fields.issuer) == issuer.part(issuer.0.fields.subject)
     }
 
     /// Whether the key of `issuer` made its signature. Names are not looked at.
@@ -207,10 +217,17 @@ impl Certificate {
     /// The answer follows from the bytes of both alone, so it is remembered for one issuer.
     #[must_use]
     pub fn verify_signed_by(&self, issuer: &Self) -> bool {
-        let judge = || self.0.fields.is_signed_by(&issuer.0.fields.key);
+        let judge = || {
+            let key = issuer.0.fields.key(issuer.der());
+            self.0.fields.is_signed_by(self.der(), &key)
+        };
         let asked = issuer.0.sha256;
         let (known, made) = *self.0.signed_by.get_or_init(|| (asked, judge()));
         if known == asked { made } else { judge() }
+    }
+
+    fn part(&self, spot: Spot) -> &[u8] {
+        spot.of_der(self.der())
     }
 }
 
@@ -237,9 +254,9 @@ fn hash<const N: usize>(algorithm: &'static digest::Algorithm, bytes: &[u8]) -> 
 
 // === chains ===
 
-/// What a device presented: leaf first, never empty.
+/// What a device presented: leaf first, never empty. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain(Vec<Certificate>);
+pub struct Chain(Arc<[Certificate]>);
 
 /// Why presented certificates make no chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -293,7 +310,7 @@ impl Chain {
         if chain.is_empty() {
             Err(ChainError::Empty)
         } else {
-            Ok(Self(chain))
+            Ok(Self(chain.into()))
         }
     }
 

@@ -12,11 +12,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use linarite_core::certificate::ChainError;
+use linarite_core::certificate::Chain;
 use linarite_env::Event;
 use linarite_env::event::ConnectionId;
 use rmqtt_codec::v3::Packet;
-use rustls::pki_types::CertificateDer;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -35,9 +34,6 @@ pub enum DeskError {
     /// As many are open as may be.
     #[error("no more desks may be open at once")]
     Full,
-    /// What is shown is no chain of certificates.
-    #[error("the client certificate is not readable: {0}")]
-    Certificate(#[from] ChainError),
 }
 
 /// What a desk has to say.
@@ -70,17 +66,17 @@ enum State {
 }
 
 impl Emulator {
-    /// Opens a connection on which `chain` is shown, leaf first; an empty one shows nothing.
+    /// Opens a connection on which `shown` is shown, or nothing.
     ///
     /// # Errors
     /// [`DeskError`].
-    pub fn desk(&self, chain: &[CertificateDer<'_>]) -> Result<Desk, DeskError> {
+    pub fn desk(&self, shown: Option<Chain>) -> Result<Desk, DeskError> {
         let Ok(permit) = Arc::clone(&self.desks).try_acquire_owned() else {
             let limit = "desks";
             self.services.env.events.emit(Event::LimitReached { limit });
             return Err(DeskError::Full);
         };
-        let peer = PeerIdentity::read(Some(chain))?;
+        let peer = shown.map_or(PeerIdentity::NoCertificate, PeerIdentity::Certificate);
         Ok(Desk {
             services: Arc::clone(&self.services),
             connection: self.services.next_connection(),

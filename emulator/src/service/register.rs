@@ -66,7 +66,7 @@ pub(crate) enum OperationState {
     Assigning(Begun),
     Ended {
         operation_id: String,
-        record: RegistrationRecord,
+        record: Arc<RegistrationRecord>,
     },
 }
 
@@ -231,7 +231,7 @@ impl Register {
         &self,
         id: &str,
         asked: &Asked,
-    ) -> Result<RegistrationRecord, ServiceError> {
+    ) -> Result<Arc<RegistrationRecord>, ServiceError> {
         self.spend(id, asked)?;
         let judged = self.judge(id, asked, self.0.env.clock.now(), None)?;
         self.record(&judged.id)
@@ -239,7 +239,7 @@ impl Register {
     }
 
     /// The record of `id`, for operators.
-    pub(crate) fn record(&self, id: &RegistrationId) -> Option<RegistrationRecord> {
+    pub(crate) fn record(&self, id: &RegistrationId) -> Option<Arc<RegistrationRecord>> {
         self.0
             .registrations
             .read(id, |registration| registration.record.clone())
@@ -252,7 +252,7 @@ impl Register {
         group: &EnrollmentGroupId,
         after: Option<&RegistrationId>,
         count: usize,
-    ) -> Page<RegistrationRecord> {
+    ) -> Page<Arc<RegistrationRecord>> {
         self.0.registrations.of_group_after(group, after, count)
     }
 
@@ -490,7 +490,7 @@ impl Register {
                     before.and_then(|record| record.assigned.clone())
                 }
             };
-            let record = RegistrationRecord {
+            let record = Arc::new(RegistrationRecord {
                 registration_id: before
                     .map_or_else(|| id.clone(), |record| record.registration_id.clone()),
                 created: before.map_or(now, |record| record.created),
@@ -500,11 +500,11 @@ impl Register {
                 mechanism,
                 group,
                 assigned,
-            };
+            });
             if let Some(operation) = &mut registration.operation
                 && operation.id == operation_id
             {
-                operation.ended = Some(record.clone());
+                operation.ended = Some(Arc::clone(&record));
             }
             registration.record = Some(record);
         });

@@ -4,10 +4,9 @@
 //! A module lives with its device, under one lock: what is decided about the one holds for the
 //! other at the same moment.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -18,6 +17,7 @@ use linarite_core::id::{DeviceId, ETag, IdentityId};
 use linarite_env::UnixMillis;
 use linarite_env::event::ConnectionId;
 
+use super::order::Order;
 use crate::service::mailbox::Mailbox;
 use crate::service::session::Subscriptions;
 
@@ -130,7 +130,7 @@ pub(crate) struct NoDevice;
 pub(crate) struct Devices {
     map: DashMap<DeviceId, Device>,
     /// The devices in order. Changed under the lock of the device that comes or goes.
-    order: RwLock<BTreeSet<DeviceId>>,
+    order: Mutex<Order<DeviceId>>,
     /// Devices and modules together.
     count: AtomicUsize,
 }
@@ -208,9 +208,7 @@ impl Devices {
                 });
                 if let Place::Put(own) = place {
                     let (own, modules) = (*own, None);
-                    let order = self.order.write();
-                    let mut order = order.unwrap_or_else(PoisonError::into_inner);
-                    order.insert(vacant.key().clone());
+                    self.order().insert(vacant.key().clone());
                     vacant.insert(Device { own, modules });
                     self.add(1);
                 }
@@ -242,9 +240,7 @@ impl Devices {
             }
             Entry::Occupied(occupied) => {
                 check(Some(&occupied.get().own))?;
-                let order = self.order.write();
-                let mut order = order.unwrap_or_else(PoisonError::into_inner);
-                order.remove(occupied.key());
+                self.order().remove(occupied.key());
                 let device = occupied.remove();
                 let modules = device.modules.into_iter();
                 let modules = modules.flat_map(|modules| modules.into_values());
@@ -272,10 +268,7 @@ impl Devices {
 
     /// The first `limit` devices after `after`, in order.
     pub(crate) fn after(&self, after: Option<&DeviceId>, limit: usize) -> Vec<DeviceId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let order = self.order.read().unwrap_or_else(PoisonError::into_inner);
-        let range = order.range::<DeviceId, _>((from, Bound::Unbounded));
-        range.take(limit).cloned().collect()
+        self.order().after(after).take(limit).cloned().collect()
     }
 
     /// Looks at every device, in no order, and not at their modules.
@@ -291,6 +284,10 @@ impl Devices {
         let modules = device.modules.iter();
         let ids = modules.flat_map(|modules| modules.keys().cloned());
         Some(ids.collect())
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order<DeviceId>> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, count: usize) {

@@ -1,8 +1,7 @@
 //! What DPS remembers of registrations: the record, and the operation that is under way.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
@@ -14,6 +13,7 @@ use linarite_env::UnixMillis;
 use linarite_env::event::Fingerprint;
 use serde_json::Value;
 
+use super::order::Order;
 use super::page::Page;
 use crate::tpm::ActivationBlob;
 
@@ -69,13 +69,13 @@ pub(crate) struct Operation {
     /// When it ends, once that is known: a turn at a hub was waited for.
     pub(crate) ends_at: Option<UnixMillis>,
     /// How it ended; `None` while it runs.
-    pub(crate) ended: Option<RegistrationRecord>,
+    pub(crate) ended: Option<Arc<RegistrationRecord>>,
 }
 
 /// Everything about one registration id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registration {
-    pub(crate) record: Option<RegistrationRecord>,
+    pub(crate) record: Option<Arc<RegistrationRecord>>,
     pub(crate) operation: Option<Operation>,
     /// What is left of the device's limit on polls (R-H2).
     pub(crate) polls: Bucket,
@@ -86,7 +86,7 @@ pub(crate) struct Registration {
 pub(crate) struct Registrations {
     map: DashMap<RegistrationId, Registration>,
     /// Which records each group has, in order. Written under the lock of the registration.
-    groups: RwLock<BTreeMap<EnrollmentGroupId, BTreeSet<RegistrationId>>>,
+    groups: Mutex<BTreeMap<EnrollmentGroupId, Order<RegistrationId>>>,
 }
 
 impl Registrations {
@@ -135,7 +135,7 @@ impl Registrations {
         if before == after {
             return;
         }
-        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self.groups();
         if let Some(group) = before
             && let Some(ids) = groups.get_mut(group)
         {
@@ -147,6 +147,10 @@ impl Registrations {
         if let Some(group) = after {
             groups.entry(group.clone()).or_default().insert(id.clone());
         }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<EnrollmentGroupId, Order<RegistrationId>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -164,7 +168,7 @@ impl Registrations {
         group: &EnrollmentGroupId,
         after: Option<&RegistrationId>,
         count: usize,
-    ) -> Page<RegistrationRecord> {
+    ) -> Page<Arc<RegistrationRecord>> {
         let ids = self.ids_after(group, after, count);
         let record = |id| self.read(&id, |registration| registration.record.clone());
         ids.filter_map(|id| {
@@ -181,10 +185,9 @@ impl Registrations {
         after: Option<&RegistrationId>,
         count: usize,
     ) -> Page<RegistrationId> {
-        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let ids = groups.get(group).into_iter();
-        let rest = ids.flat_map(|ids| ids.range((from, Bound::Unbounded)));
+        let mut groups = self.groups();
+        let ids = groups.get_mut(group).into_iter();
+        let rest = ids.flat_map(|ids| ids.after(after));
         Page::first(rest.map(|id| (id.key(), id.clone())), count)
     }
 }

@@ -4,9 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use linarite_core::dps::attestation::tpm::TpmKeys;
-use linarite_core::id::ETag;
+use linarite_core::id::{ETag, EnrollmentGroupId};
 use linarite_env::UnixMillis;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::reader::Reader;
 use super::shape;
@@ -16,6 +17,7 @@ use crate::error::ServiceError;
 use crate::names::rfc3339;
 use crate::service::register::{Beginning, Begun, Challenged, OperationState};
 use crate::store::registrations::{Mechanism, RegistrationRecord, RegistrationStatus};
+use crate::tpm::ActivationBlob;
 
 /// An answer, whichever transport carries it.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ pub(crate) fn beginning(beginning: &Beginning, tracking_id: &str, now: UnixMilli
 
 /// The 401 that SDKs wait for before their TPM can prove itself (wire 3.4).
 fn challenge(challenged: &Challenged, tracking_id: &str, now: UnixMillis) -> Answer {
-    let mut body = error_body(&challenged.error, tracking_id, now);
+    let mut body = value_of(&ErrorBody::new(&challenged.error, tracking_id, now));
     body["authenticationKey"] = challenged.authentication_key.to_base64().into();
     body["keyName"] = "registration".into();
     Answer {
@@ -86,20 +88,38 @@ fn challenge(challenged: &Challenged, tracking_id: &str, now: UnixMillis) -> Ans
     }
 }
 
+/// How an operation stands, as a device is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OperationBody<'a, S> {
+    operation_id: &'a str,
+    registration_state: S,
+    status: &'static str,
+}
+
+/// A registration that is not carried out yet.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pending<'a> {
+    registration_id: &'a str,
+    status: &'static str,
+}
+
 /// The answer while an operation runs (R-B1, W9).
 pub(crate) fn assigning(begun: &Begun) -> Answer {
-    let body = json!({
-        "operationId": begun.operation_id,
-        "status": "assigning",
-        "registrationState": {
-            "registrationId": begun.registration_id,
-            "status": "assigning",
+    let status = "assigning";
+    let body = OperationBody {
+        operation_id: &begun.operation_id,
+        registration_state: Pending {
+            registration_id: &begun.registration_id,
+            status,
         },
-    });
+        status,
+    };
     Answer {
         status: 202,
         retry_after_seconds: Some(begun.retry_after_seconds),
-        body: Bytes::from(body.to_string()),
+        body: bytes_of(&body),
     }
 }
 
@@ -111,90 +131,162 @@ pub(crate) fn operation(state: &OperationState, version: ApiVersion) -> Answer {
             operation_id,
             record,
         } => {
-            let body = json!({
-                "operationId": operation_id,
-                "status": status_name(&record.status),
-                "registrationState": registration_state(record, version),
-            });
+            let body = OperationBody {
+                operation_id,
+                registration_state: State::for_device(record, version),
+                status: status_name(&record.status),
+            };
             Answer {
                 status: 200,
                 retry_after_seconds: None,
-                body: Bytes::from(body.to_string()),
+                body: bytes_of(&body),
             }
         }
     }
 }
 
 /// The error body of both DPS APIs (R-A29); always JSON (W11).
-pub(crate) fn error(error: &ServiceError, tracking_id: &str, now: UnixMillis) -> Answer {
-    let body = error_body(error, tracking_id, now);
-    Answer {
-        status: error.status(),
-        retry_after_seconds: error.retry_after_seconds,
-        body: Bytes::from(body.to_string()),
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorBody<'a> {
+    error_code: u32,
+    message: &'a str,
+    timestamp_utc: String,
+    tracking_id: &'a str,
+}
+
+impl<'a> ErrorBody<'a> {
+    fn new(error: &'a ServiceError, tracking_id: &'a str, now: UnixMillis) -> Self {
+        Self {
+            error_code: error.code,
+            message: &error.message,
+            timestamp_utc: rfc3339(now),
+            tracking_id,
+        }
     }
 }
 
-fn error_body(error: &ServiceError, tracking_id: &str, now: UnixMillis) -> Value {
-    json!({
-        "errorCode": error.code,
-        "trackingId": tracking_id,
-        "message": error.message,
-        "timestampUtc": rfc3339(now),
-    })
+/// The answer that something is refused or failed.
+pub(crate) fn error(error: &ServiceError, tracking_id: &str, now: UnixMillis) -> Answer {
+    Answer {
+        status: error.status(),
+        retry_after_seconds: error.retry_after_seconds,
+        body: bytes_of(&ErrorBody::new(error, tracking_id, now)),
+    }
+}
+
+/// Texts and numbers, which always have a form in JSON.
+fn bytes_of(body: &impl Serialize) -> Bytes {
+    serde_json::to_vec(body).unwrap_or_default().into()
+}
+
+/// The same as a value that may be added to.
+fn value_of(body: &impl Serialize) -> Value {
+    serde_json::to_value(body).unwrap_or_default()
+}
+
+/// A record, and for a device what it was attested with.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assigned_hub: Option<&'a str>,
+    created_date_time_utc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a str>,
+    etag: String,
+    last_updated_date_time_utc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a Value>,
+    registration_id: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    substatus: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symmetric_key: Option<About<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tpm: Option<About<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x509: Option<About<'a>>,
+}
+
+/// What is told of an attestation.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct About<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrollment_group_id: Option<&'a str>,
+}
+
+impl<'a> State<'a> {
+    fn new(record: &'a RegistrationRecord) -> Self {
+        let state = Self {
+            created_date_time_utc: rfc3339(record.created),
+            etag: registration_etag(record),
+            last_updated_date_time_utc: rfc3339(record.updated),
+            registration_id: record.registration_id.as_str(),
+            status: status_name(&record.status),
+            ..Self::default()
+        };
+        match &record.status {
+            RegistrationStatus::Assigned {
+                hub,
+                device_id,
+                substatus,
+                payload,
+            } => Self {
+                assigned_hub: Some(hub.as_str()),
+                device_id: Some(device_id.as_str()),
+                substatus: Some(substatus.as_str()),
+                payload: payload.as_deref(),
+                ..state
+            },
+            RegistrationStatus::Failed { code, text, .. } => Self {
+                error_code: Some(*code),
+                error_message: Some(text),
+                ..state
+            },
+            RegistrationStatus::Disabled => state,
+        }
+    }
+
+    /// As a device sees it that speaks `version`.
+    fn for_device(record: &'a RegistrationRecord, version: ApiVersion) -> Self {
+        let mut state = Self::new(record);
+        let group = || About {
+            enrollment_group_id: record.group.as_ref().map(EnrollmentGroupId::as_str),
+            ..About::default()
+        };
+        match &record.mechanism {
+            Mechanism::SymmetricKey => state.symmetric_key = Some(group()),
+            Mechanism::Tpm(key) => {
+                state.tpm = Some(About {
+                    authentication_key: key.as_ref().map(ActivationBlob::to_base64),
+                    ..About::default()
+                });
+            }
+            Mechanism::X509 => state.x509 = Some(group()),
+        }
+        let substatus = state.substatus.take();
+        state.substatus = substatus.map(|word| shape::substatus(version, word));
+        state
+    }
 }
 
 /// A record as a device sees it that speaks `version`.
 pub(crate) fn registration_state(record: &RegistrationRecord, version: ApiVersion) -> Value {
-    let mut state = common_state(record);
-    let group = match &record.group {
-        Some(group) => json!({ "enrollmentGroupId": group.as_str() }),
-        None => json!({}),
-    };
-    let (mechanism, about) = match &record.mechanism {
-        Mechanism::SymmetricKey => ("symmetricKey", group),
-        Mechanism::Tpm(None) => ("tpm", json!({})),
-        Mechanism::Tpm(Some(key)) => ("tpm", json!({ "authenticationKey": key.to_base64() })),
-        Mechanism::X509 => ("x509", group),
-    };
-    state.insert(mechanism.to_owned(), about);
-    shape::same_hub(version, Value::Object(state))
+    value_of(&State::for_device(record, version))
 }
 
 /// A record as an operator sees it.
 pub(crate) fn registration_record(record: &RegistrationRecord) -> Value {
-    Value::Object(common_state(record))
-}
-
-fn common_state(record: &RegistrationRecord) -> Map<String, Value> {
-    let mut state = Map::new();
-    let mut put = |name: &str, value: Value| state.insert(name.to_owned(), value);
-    put("registrationId", record.registration_id.as_str().into());
-    put("createdDateTimeUtc", rfc3339(record.created).into());
-    put("lastUpdatedDateTimeUtc", rfc3339(record.updated).into());
-    put("status", status_name(&record.status).into());
-    put("etag", registration_etag(record).into());
-    match &record.status {
-        RegistrationStatus::Assigned {
-            hub,
-            device_id,
-            substatus,
-            payload,
-        } => {
-            put("assignedHub", hub.as_str().into());
-            put("deviceId", device_id.as_str().into());
-            put("substatus", substatus.as_str().into());
-            if let Some(payload) = payload {
-                put("payload", Value::clone(payload));
-            }
-        }
-        RegistrationStatus::Failed { code, text, .. } => {
-            put("errorCode", (*code).into());
-            put("errorMessage", text.as_str().into());
-        }
-        RegistrationStatus::Disabled => {}
-    }
-    state
+    value_of(&State::new(record))
 }
 
 /// The etag of a record: base64 of a quoted text (R-B4).
@@ -217,6 +309,8 @@ fn status_name(status: &RegistrationStatus) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// W5.

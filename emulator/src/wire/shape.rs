@@ -43,12 +43,16 @@ pub(crate) fn record(version: ApiVersion, mut record: Value) -> Value {
 }
 
 /// R-B5: before 2021-10-01 both APIs have no word of their own for coming back to the same hub.
-pub(crate) fn same_hub(version: ApiVersion, mut record: Value) -> Value {
-    let substatus = record.get_mut("substatus").filter(|substatus| {
-        version < ApiVersion::SAME_HUB && *substatus == "reprovisionedToInitialAssignment"
-    });
-    if let Some(substatus) = substatus {
-        *substatus = "initialAssignment".into();
+pub(crate) fn substatus(version: ApiVersion, word: &str) -> &str {
+    match word {
+        "reprovisionedToInitialAssignment" if version < ApiVersion::SAME_HUB => "initialAssignment",
+        word => word,
+    }
+}
+
+fn same_hub(version: ApiVersion, mut record: Value) -> Value {
+    if let Some(Value::String(word)) = record.get_mut("substatus") {
+        *word = substatus(version, word).to_owned();
     }
     record
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use linarite_core::certificate::Certificate;
 use rcgen::KeyPair;
 use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -48,37 +49,33 @@ impl Credential {
         issuers: Arc<[CertificateDer<'static>]>,
         key: &KeyPair,
     ) -> Result<Self, PkiError> {
-        let key = signing_key(key)?;
-        Ok(Self::of_parts(
-            common_name,
-            generation,
-            validity,
-            leaf,
-            issuers,
-            key,
-        ))
-    }
-
-    /// The same with a key that is ready for TLS.
-    pub(super) fn of_parts(
-        common_name: &str,
-        generation: Generation,
-        validity: (i64, i64),
-        leaf: CertificateDer<'static>,
-        issuers: Arc<[CertificateDer<'static>]>,
-        key: Arc<dyn SigningKey>,
-    ) -> Self {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &leaf).as_ref());
-        Self(Arc::new(Parts {
+        Ok(Self(Arc::new(Parts {
             generation,
             common_name: common_name.to_owned(),
             leaf,
             issuers,
-            key,
+            key: signing_key(key)?,
             fingerprint,
             not_before: validity.0,
             not_after: validity.1,
+        })))
+    }
+
+    /// The same with the certificate `leaf` of another device, on the same key and by the same
+    /// issuers; good for nothing where keys are asked for.
+    pub(crate) fn with_leaf(&self, common_name: &str, leaf: &Certificate) -> Self {
+        let parts = &self.0;
+        Self(Arc::new(Parts {
+            generation: parts.generation,
+            common_name: common_name.to_owned(),
+            leaf: CertificateDer::from(leaf.der().to_vec()),
+            issuers: Arc::clone(&parts.issuers),
+            key: Arc::clone(&parts.key),
+            fingerprint: leaf.fingerprint(),
+            not_before: parts.not_before,
+            not_after: parts.not_after,
         }))
     }
 
@@ -172,7 +169,7 @@ impl Credential {
 }
 
 /// A key as TLS signs with it.
-pub(super) fn signing_key(key: &KeyPair) -> Result<Arc<dyn SigningKey>, PkiError> {
+fn signing_key(key: &KeyPair) -> Result<Arc<dyn SigningKey>, PkiError> {
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialized_der()));
     Ok(any_ecdsa_type(&der)?)
 }

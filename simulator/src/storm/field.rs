@@ -11,17 +11,17 @@ use std::time::Duration;
 use bytes::BytesMut;
 use linarite_env::UnixMillis;
 
+use super::Plan;
 use super::progress::Progress;
 use super::prologue::Held;
 use super::stage::Stage;
 use super::tally::Tally;
-use super::{Plan, name_of};
 use crate::device::{Device, Link, Output};
 use crate::firmware::Firmware;
 use crate::interrupt::Interrupt;
 use crate::lab::bare::Desk;
 use crate::observation::{DeviceIndex, Observation};
-use crate::pki::{Credential, PkiError};
+use crate::pki::Credential;
 use crate::plan::{DevicePlan, Past};
 use crate::wire::dps::is_put_off;
 use crate::wire::{PACKET_MAX, Packet};
@@ -118,7 +118,7 @@ impl<'a> Field<'a> {
     }
 
     /// Until every device is served, the storm is given up, or interrupted.
-    pub(super) async fn run(&mut self, interrupt: &Interrupt) -> Result<(), PkiError> {
+    pub(super) async fn run(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
         while !self.tally.all_served() && !interrupt.is_asked() {
             let Some(Reverse((at, index))) = self.agenda.pop() else {
                 break;
@@ -139,9 +139,9 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// What came of it.
-    pub(super) fn close(self) -> Tally {
-        self.tally
+    /// What came of it, and what is left of the fleet: its connections, which end when dropped.
+    pub(super) fn close(self) -> (Tally, impl Send + use<>) {
+        (self.tally, self.places)
     }
 
     fn since_start(&self, now: UnixMillis) -> u64 {
@@ -149,7 +149,7 @@ impl<'a> Field<'a> {
     }
 
     /// Looks at a device whose moment `at` has come.
-    fn visit(&mut self, index: u32, at: UnixMillis, now: UnixMillis) -> Result<(), PkiError> {
+    fn visit(&mut self, index: u32, at: UnixMillis, now: UnixMillis) -> anyhow::Result<()> {
         let place = std::mem::replace(&mut self.places[index as usize], Place::Away);
         let mut body = match place {
             Place::Away => self.arrive(index, now)?,
@@ -186,21 +186,20 @@ impl<'a> Field<'a> {
     }
 
     /// Makes a device and switches it on.
-    fn arrive(&self, index: u32, now: UnixMillis) -> Result<Box<Body>, PkiError> {
+    fn arrive(&self, index: u32, now: UnixMillis) -> anyhow::Result<Box<Body>> {
         let index = DeviceIndex(index);
-        let name = name_of(index.0);
         let held = self.held.get(index.0 as usize).cloned().flatten();
         let (credential, past) = match held {
             Some(held) => (held.credential, held.past),
-            None => (self.stage.credential(&name)?, None),
+            None => (self.stage.credential(index)?, None),
         };
         let next = match self.remembers {
             true => None,
-            false => self.stage.next_credential(&name)?,
+            false => self.stage.next_credential(index)?,
         };
         let plan = DevicePlan {
             index,
-            registration_id: name.into(),
+            registration_id: credential.common_name().into(),
             firmware: Arc::clone(&self.firmware),
             windows: Arc::from([]),
             lag: Duration::ZERO,
@@ -239,7 +238,7 @@ impl<'a> Field<'a> {
                 }
                 Output::Connect {
                     link, credential, ..
-                } => match self.stage.lab.desk(&credential.chain()) {
+                } => match self.stage.desk(DeviceIndex(index), &credential) {
                     Ok(desk) => {
                         body.desks[slot(link)] = Some(Box::new(desk));
                         body.ended[slot(link)] = false;

@@ -13,8 +13,9 @@ use super::cause::Cause;
 use super::{EPOCH, Over, Plan, name_of};
 use crate::device::Account;
 use crate::lab::Lab;
-use crate::observation::Generation;
-use crate::pki::{Credential, Pki, PkiError, SharedKey};
+use crate::lab::bare::{Desk, Leaves};
+use crate::observation::{DeviceIndex, Generation};
+use crate::pki::{Credential, Pki, PkiError};
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient};
 
 /// Who signs the devices' certificates.
@@ -23,6 +24,9 @@ const ROOT: &str = "storm-root";
 /// Who signs those that come after them, where the cause of a storm has devices change.
 const NEXT_ISSUER: &str = "storm-intermediate-2";
 const NEXT_ROOT: &str = "storm-root-2";
+/// The generations of both.
+const FIRST: Generation = Generation(1);
+const NEXT: Generation = Generation(2);
 /// Where the management API keeps provisioning services.
 const MANAGEMENT: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/\
                           linarite/providers/Microsoft.Devices/provisioningServices";
@@ -45,8 +49,8 @@ pub(super) struct Stage {
     cause: Cause,
     /// Of the first root and all below it, in Unix seconds.
     validity: (i64, i64),
-    /// What all devices sign with, where nobody looks at signatures.
-    key: Option<SharedKey>,
+    /// The devices' certificates and those that come after them, where nobody looks at signatures.
+    leaves: Option<[Leaves; 2]>,
 }
 
 impl Stage {
@@ -74,18 +78,21 @@ impl Stage {
             dps_host: lab.services.dps_host.as_str().into(),
             id_scope: lab.services.id_scope.as_str().into(),
         };
-        let stage = Self {
+        let mut stage = Self {
             lab,
             env,
             account: Arc::new(account),
             pki,
             cause: plan.cause,
             validity,
-            key: match plan.over {
-                Over::Nothing => Some(SharedKey::generate()?),
-                Over::Pipes | Over::Sockets => None,
-            },
+            leaves: None,
         };
+        if plan.over == Over::Nothing {
+            let template = name_of(0);
+            let leaves = [stage.leaf(&template)?, stage.next_leaf(&template)?];
+            let [first, next] = leaves.map(Leaves::after);
+            stage.leaves = Some([first?, next?]);
+        }
         let operator = stage.operator()?;
         operator.upload_root(ROOT).await?;
         operator.put_group(ISSUER, None).await?;
@@ -93,28 +100,56 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The certificate of the device with this name.
-    pub(super) fn credential(&self, name: &str) -> Result<Credential, PkiError> {
+    fn leaf(&self, name: &str) -> Result<Credential, PkiError> {
         let (first, last) = self.validity;
-        match &self.key {
-            Some(key) => self.pki.leaf_on(key, ISSUER, name, self.validity),
-            None => self.pki.leaf(ISSUER, name, Generation(1), first, last),
+        self.pki.leaf(ISSUER, name, FIRST, first, last)
+    }
+
+    fn next_leaf(&self, name: &str) -> Result<Credential, PkiError> {
+        let (first, last) = VALIDITY;
+        self.pki.leaf(NEXT_ISSUER, name, NEXT, first, last)
+    }
+
+    /// The certificate of a device.
+    pub(super) fn credential(&self, device: DeviceIndex) -> anyhow::Result<Credential> {
+        let name = name_of(device.0);
+        match &self.leaves {
+            Some([leaves, _]) => Ok(leaves.credential(&name, device.0)?),
+            None => Ok(self.leaf(&name)?),
         }
     }
 
-    /// The certificate that the device with this name is given before the storm, below another
-    /// root; none where it keeps the one it has.
-    pub(super) fn next_credential(&self, name: &str) -> Result<Option<Credential>, PkiError> {
-        let ((first, last), next) = (VALIDITY, Generation(2));
+    /// The certificate that a device is given before the storm, below another root; none where it
+    /// keeps the one it has.
+    pub(super) fn next_credential(
+        &self,
+        device: DeviceIndex,
+    ) -> anyhow::Result<Option<Credential>> {
         if !self.cause.rolls() {
             return Ok(None);
         }
-        let made = match &self.key {
-            Some(key) => { self.pki.leaf_on(key, NEXT_ISSUER, name, VALIDITY) }
-                .map(|leaf| leaf.of_generation(next)),
-            None => self.pki.leaf(NEXT_ISSUER, name, next, first, last),
+        let name = name_of(device.0);
+        let made = match &self.leaves {
+            Some([_, leaves]) => leaves.credential(&name, device.0)?,
+            None => self.next_leaf(&name)?,
         };
-        made.map(Some)
+        Ok(Some(made))
+    }
+
+    /// A connection without a wire, on which a device shows `credential`.
+    pub(super) fn desk(
+        &self,
+        device: DeviceIndex,
+        credential: &Credential,
+    ) -> anyhow::Result<Desk> {
+        let leaves = self.leaves.as_ref();
+        let [first, next] = leaves.context("a storm with TLS has no desks")?;
+        let leaves = match credential.generation() {
+            FIRST => first,
+            _ => next,
+        };
+        let chain = leaves.chain(credential.common_name(), device.0)?;
+        Ok(self.lab.desk(chain)?)
     }
 
     /// Has happen what the storm comes of, once the fleet is provisioned and its connections are

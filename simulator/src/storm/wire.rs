@@ -137,13 +137,16 @@ pub(super) fn run(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Re
 async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
     let mut opening = Opening::of(plan).await?;
     // Made before the first device arrives: a device has its certificate from the factory.
-    let devices = || (0..plan.devices).take_while(|_| !interrupt.is_asked());
-    let credentials = devices().map(|index| opening.stage.credential(&name_of(index)));
+    let devices = || {
+        let all = (0..plan.devices).map(DeviceIndex);
+        all.take_while(|_| !interrupt.is_asked())
+    };
+    let credentials = devices().map(|device| opening.stage.credential(device));
     let credentials: Vec<_> = credentials.collect::<Result<_, _>>()?;
     let pasts = prologue::play(&opening, plan, &credentials, (shown, interrupt)).await?;
     opening.begins();
     let stage = &opening.stage;
-    let next = devices().map(|index| stage.next_credential(&name_of(index)));
+    let next = devices().map(|device| stage.next_credential(device));
     let next: Vec<_> = next.collect::<Result<_, _>>()?;
     let plans = device_plans(plan, &opening.by_device, &pasts);
 

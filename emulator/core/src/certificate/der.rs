@@ -1,5 +1,7 @@
 //! The one place that reads X.509 structures.
 
+use std::ops::Range;
+
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
@@ -11,36 +13,80 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
+use super::CertificateError;
 use super::signature::{Digest, PublicKey, PublicKeyAlgorithm, Scheme};
-use super::{CertificateError, Name};
 use crate::time::{UnixTime, Validity};
 
-/// What the rules want to know of a certificate.
+/// Where in a certificate's DER something stands.
+#[derive(Clone, Copy)]
+pub(super) struct Spot {
+    from: u32,
+    to: u32,
+}
+
+/// What the rules want to know of a certificate. What is bytes or text stays in its DER, so that
+/// a certificate is one piece of memory however much is asked of it.
+#[derive(Clone, Copy)]
 pub(super) struct Fields {
-    pub(super) subject: Name,
-    pub(super) issuer: Name,
-    pub(super) serial: String,
+    /// The name as DER; comparison goes by it.
+    pub(super) subject: Spot,
+    pub(super) issuer: Spot,
+    /// The first common name of the subject that is text.
+    pub(super) common_name: Option<Spot>,
+    pub(super) serial: Spot,
     pub(super) version: u32,
     pub(super) validity: Validity,
     /// The flag of the basic constraints, if there are any.
     pub(super) ca_flag: Option<bool>,
-    pub(super) key: PublicKey,
+    pub(super) algorithm: PublicKeyAlgorithm,
+    key: Spot,
     /// `SubjectPublicKeyInfo` in DER, for checking handshakes.
-    pub(super) public_key_info: Box<[u8]>,
-    signed: Box<[u8]>,
-    signature: Box<[u8]>,
+    pub(super) public_key_info: Spot,
+    signed: Spot,
+    signature: Spot,
     /// None: an algorithm that is not supported, so the signature never holds.
     scheme: Option<Scheme>,
 }
 
-impl Fields {
-    pub(super) fn is_self_issued(&self) -> bool {
-        self.subject.der == self.issuer.der
+impl Spot {
+    fn of(part: &[u8], whole: &[u8]) -> Result<Self, CertificateError> {
+        let from = part.as_ptr().addr().checked_sub(whole.as_ptr().addr());
+        let spot = from.and_then(|from| {
+            let to = from.checked_add(part.len())?;
+            let ends = |at| u32::try_from(at).ok();
+            (to <= whole.len()).then_some(())?;
+            Some(Self {
+                from: ends(from)?,
+                to: ends(to)?,
+            })
+        });
+        spot.ok_or_else(|| malformed(&"a part of it does not lie in one piece"))
     }
 
-    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
+    /// What stands there in the DER it was made of, or in one of the same shape.
+    pub(super) fn of_der(self, der: &[u8]) -> &[u8] {
+        &der[self.range()]
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
+}
+
+impl Fields {
+    /// The key in `der`, which these are the fields of.
+    pub(super) fn key<'a>(&self, der: &'a [u8]) -> PublicKey<'a> {
+        PublicKey {
+            algorithm: self.algorithm,
+            bytes: self.key.of_der(der),
+        }
+    }
+
+    /// Whether `key` made the signature in `der`, which these are the fields of.
+    pub(super) fn is_signed_by(&self, der: &[u8], key: &PublicKey<'_>) -> bool {
+        let (signature, signed) = (self.signature.of_der(der), self.signed.of_der(der));
         self.scheme
-            .is_some_and(|scheme| key.made(scheme, &self.signature, &self.signed))
+            .is_some_and(|scheme| key.made(scheme, signature, signed))
     }
 }
 
@@ -52,20 +98,27 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Fields, CertificateError> {
     let constraints = parsed
         .basic_constraints()
         .map_err(|error| malformed(&error))?;
+    let spot = |part| Spot::of(part, bytes);
+    let common_name = parsed
+        .subject()
+        .iter_common_name()
+        .find_map(|attribute| attribute.as_str().ok());
     Ok(Fields {
-        subject: name(parsed.subject()),
-        issuer: name(parsed.issuer()),
-        serial: serial(parsed.raw_serial()),
+        subject: spot(parsed.subject().as_raw())?,
+        issuer: spot(parsed.issuer().as_raw())?,
+        common_name: common_name.map(|name| spot(name.as_bytes())).transpose()?,
+        serial: spot(parsed.raw_serial())?,
         version: parsed.version().0.saturating_add(1),
         validity: Validity {
             not_before: UnixTime(parsed.validity().not_before.timestamp()),
             not_after: UnixTime(parsed.validity().not_after.timestamp()),
         },
         ca_flag: constraints.map(|constraints| constraints.value.ca),
-        key: public_key(parsed.public_key())?,
-        public_key_info: parsed.public_key().raw.into(),
-        signed: parsed.tbs_certificate.as_ref().into(),
-        signature: parsed.signature_value.data.as_ref().into(),
+        algorithm: algorithm(parsed.public_key())?,
+        key: spot(parsed.public_key().subject_public_key.data.as_ref())?,
+        public_key_info: spot(parsed.public_key().raw)?,
+        signed: spot(parsed.tbs_certificate.as_ref())?,
+        signature: spot(parsed.signature_value.data.as_ref())?,
         scheme: scheme(&parsed),
     })
 }
@@ -76,18 +129,14 @@ fn malformed(error: &dyn std::fmt::Display) -> CertificateError {
     }
 }
 
-fn name(parsed: &X509Name<'_>) -> Name {
-    Name {
-        der: parsed.as_raw().into(),
-        text: parsed.to_string(),
-        common_name: parsed
-            .iter_common_name()
-            .find_map(|attribute| attribute.as_str().ok())
-            .map(str::to_owned),
-    }
+/// A name's DER as text for people.
+pub(super) fn name_text(der: &[u8]) -> String {
+    // It was parsed before.
+    X509Name::from_der(der).map_or_else(|_| String::new(), |(_, name)| name.to_string())
 }
 
-fn serial(raw: &[u8]) -> String {
+/// A serial number's bytes in upper-case hex without leading zero bytes.
+pub(super) fn serial_text(raw: &[u8]) -> String {
     let first = raw
         .iter()
         .position(|&byte| byte != 0)
@@ -99,7 +148,7 @@ fn serial(raw: &[u8]) -> String {
 }
 
 /// R-A7.
-fn public_key(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, CertificateError> {
+fn algorithm(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKeyAlgorithm, CertificateError> {
     let curve = info
         .algorithm
         .parameters
@@ -117,17 +166,14 @@ fn public_key(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, CertificateE
     } else {
         None
     };
-    let bytes = info.subject_public_key.data.as_ref().into();
-    algorithm
-        .map(|algorithm| PublicKey { algorithm, bytes })
-        .ok_or_else(|| {
-            let curve = curve
-                .map(|curve| format!(" with {curve}"))
-                .unwrap_or_default();
-            CertificateError::UnsupportedKey {
-                algorithm: format!("{}{curve}", info.algorithm.algorithm),
-            }
-        })
+    algorithm.ok_or_else(|| {
+        let curve = curve
+            .map(|curve| format!(" with {curve}"))
+            .unwrap_or_default();
+        CertificateError::UnsupportedKey {
+            algorithm: format!("{}{curve}", info.algorithm.algorithm),
+        }
+    })
 }
 
 /// The signed part repeats the algorithm; if the two differ the signature is void

@@ -44,15 +44,16 @@ pub(super) enum Digest {
 }
 
 /// A public key, ready to judge signatures.
-pub(super) struct PublicKey {
+#[derive(Clone, Copy)]
+pub(super) struct PublicKey<'a> {
     pub(super) algorithm: PublicKeyAlgorithm,
-    pub(super) bytes: Box<[u8]>,
+    pub(super) bytes: &'a [u8],
 }
 
-impl PublicKey {
+impl PublicKey<'_> {
     pub(super) fn made(&self, scheme: Scheme, signature: &[u8], signed: &[u8]) -> bool {
         match verifier(self.algorithm, scheme) {
-            Some(algorithm) => UnparsedPublicKey::new(algorithm, &self.bytes)
+            Some(algorithm) => UnparsedPublicKey::new(algorithm, self.bytes)
                 .verify(signed, signature)
                 .is_ok(),
             None => false,

@@ -1,10 +1,15 @@
 //! Device twins: three sections that merge, count versions and remember when they changed.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 mod bounds;
 mod initial;
+mod metadata;
 mod touched;
+
+use metadata::Metadata;
 
 pub use bounds::TwinError;
 pub use initial::{InitialTwin, InitialTwinError};
@@ -31,13 +36,13 @@ pub struct DeviceTwin {
 #[derive(Clone, Debug, PartialEq)]
 struct Section {
     value: Map<String, Value>,
-    metadata: Map<String, Value>,
+    metadata: Metadata,
     version: u64,
 }
 
 /// What goes into the metadata of everything touched.
-struct Stamp<'a> {
-    now_text: &'a str,
+struct Stamp {
+    now_text: Arc<str>,
     /// Only desired properties record the version, too (R-G22).
     version: Option<u64>,
 }
@@ -51,7 +56,7 @@ impl DeviceTwin {
     /// Source:  behaviour.md R-G5, R-G22.
     #[must_use]
     pub fn new(now_text: &str) -> Self {
-        let stamp = |version| Stamp { now_text, version };
+        let stamp = stamps(now_text);
         Self {
             tags: Section::new(&stamp(None)),
             desired: Section::new(&stamp(Some(1))),
@@ -64,7 +69,7 @@ impl DeviceTwin {
     /// Source: behaviour.md R-B23, R-C3, R-C5, R-G22.
     #[must_use]
     pub fn from_initial(initial: &InitialTwin, now_text: &str) -> Self {
-        let stamp = |version| Stamp { now_text, version };
+        let stamp = stamps(now_text);
         Self {
             tags: Section::filled(initial.tags(), &stamp(None)),
             desired: Section::filled(initial.desired(), &stamp(Some(1))),
@@ -78,7 +83,7 @@ impl DeviceTwin {
     /// Source: behaviour.md R-C5, R-G22.
     pub fn reset(&mut self, initial: &InitialTwin, now_text: &str) {
         let (desired, reported) = (self.desired.version + 1, self.reported.version + 1);
-        let stamp = |version| Stamp { now_text, version };
+        let stamp = stamps(now_text);
         self.tags = Section::filled(initial.tags(), &stamp(None));
         self.desired = Section::filled(initial.desired(), &stamp(Some(desired)));
         self.desired.version = desired;
@@ -93,10 +98,7 @@ impl DeviceTwin {
     ///
     /// Source: behaviour.md R-G20, R-G21, R-G22.
     pub fn patch_reported(&mut self, patch: &Value, now_text: &str) -> Result<u64, TwinError> {
-        let stamp = Stamp {
-            now_text,
-            version: None,
-        };
+        let stamp = Stamp::new(now_text, None);
         self.reported = self
             .reported
             .patched(TwinSection::Reported, patch, &stamp)?;
@@ -110,10 +112,7 @@ impl DeviceTwin {
     ///
     /// Source: behaviour.md R-G20, R-G21, R-G22.
     pub fn patch_desired(&mut self, patch: &Value, now_text: &str) -> Result<u64, TwinError> {
-        let stamp = Stamp {
-            now_text,
-            version: Some(self.desired.version + 1),
-        };
+        let stamp = Stamp::new(now_text, Some(self.desired.version + 1));
         self.desired = self.desired.patched(TwinSection::Desired, patch, &stamp)?;
         Ok(self.desired.version)
     }
@@ -125,10 +124,7 @@ impl DeviceTwin {
     ///
     /// Source: behaviour.md R-G20, R-G21, R-G22.
     pub fn replace_desired(&mut self, value: &Value, now_text: &str) -> Result<u64, TwinError> {
-        let stamp = Stamp {
-            now_text,
-            version: Some(self.desired.version + 1),
-        };
+        let stamp = Stamp::new(now_text, Some(self.desired.version + 1));
         self.desired = self.desired.replaced(TwinSection::Desired, value, &stamp)?;
         Ok(self.desired.version)
     }
@@ -140,10 +136,7 @@ impl DeviceTwin {
     ///
     /// Source: behaviour.md R-G20, R-G21.
     pub fn patch_tags(&mut self, patch: &Value, now_text: &str) -> Result<(), TwinError> {
-        let stamp = Stamp {
-            now_text,
-            version: None,
-        };
+        let stamp = Stamp::new(now_text, None);
         self.tags = self.tags.patched(TwinSection::Tags, patch, &stamp)?;
         Ok(())
     }
@@ -155,10 +148,7 @@ impl DeviceTwin {
     ///
     /// Source: behaviour.md R-G20, R-G21.
     pub fn replace_tags(&mut self, value: &Value, now_text: &str) -> Result<(), TwinError> {
-        let stamp = Stamp {
-            now_text,
-            version: None,
-        };
+        let stamp = Stamp::new(now_text, None);
         self.tags = self.tags.replaced(TwinSection::Tags, value, &stamp)?;
         Ok(())
     }
@@ -213,21 +203,37 @@ impl DeviceTwin {
     }
 }
 
+/// Marks of one moment, which share its text.
+fn stamps(now_text: &str) -> impl Fn(Option<u64>) -> Stamp {
+    let now_text: Arc<str> = now_text.into();
+    move |version| Stamp {
+        now_text: Arc::clone(&now_text),
+        version,
+    }
+}
+
 // === impl Section ===
 
 impl Section {
-    fn new(stamp: &Stamp<'_>) -> Self {
+    fn new(stamp: &Stamp) -> Self {
         Self {
             value: Map::new(),
-            metadata: stamp.mark(),
+            metadata: Metadata::new(stamp),
             version: 1,
         }
     }
 
     /// A section at version 1 with content that is within its bounds.
-    fn filled(content: &Map<String, Value>, stamp: &Stamp<'_>) -> Self {
+    fn filled(content: &Map<String, Value>, stamp: &Stamp) -> Self {
         let mut section = Self::new(stamp);
-        merge(&mut section.value, &mut section.metadata, content, stamp);
+        if !content.is_empty() {
+            merge(
+                &mut section.value,
+                section.metadata.written(),
+                content,
+                stamp,
+            );
+        }
         section
     }
 
@@ -235,7 +241,7 @@ impl Section {
         &self,
         section: TwinSection,
         patch: &Value,
-        stamp: &Stamp<'_>,
+        stamp: &Stamp,
     ) -> Result<Self, TwinError> {
         let patch = bounds::accept(section, patch)?;
         self.clone()
@@ -246,7 +252,7 @@ impl Section {
         &self,
         section: TwinSection,
         value: &Value,
-        stamp: &Stamp<'_>,
+        stamp: &Stamp,
     ) -> Result<Self, TwinError> {
         let value = bounds::accept(section, value)?;
         Self::new(stamp).changed(section, &value, stamp, self.version + 1)
@@ -257,10 +263,10 @@ impl Section {
         mut self,
         section: TwinSection,
         patch: &Map<String, Value>,
-        stamp: &Stamp<'_>,
+        stamp: &Stamp,
         version: u64,
     ) -> Result<Self, TwinError> {
-        merge(&mut self.value, &mut self.metadata, patch, stamp);
+        merge(&mut self.value, self.metadata.written(), patch, stamp);
         bounds::check_size(section, &self.value)?;
         self.version = version;
         Ok(self)
@@ -269,21 +275,22 @@ impl Section {
     fn json(&self, with_metadata: bool) -> Value {
         let mut json = self.value.clone();
         if with_metadata {
-            json.insert("$metadata".to_owned(), Value::Object(self.metadata.clone()));
+            let metadata = self.metadata.map().into_owned();
+            json.insert("$metadata".to_owned(), Value::Object(metadata));
         }
         json.insert("$version".to_owned(), self.version.into());
         Value::Object(json)
     }
 }
 
-impl Stamp<'_> {
+impl Stamp {
+    fn new(now_text: &str, version: Option<u64>) -> Self {
+        let now_text = now_text.into();
+        Self { now_text, version }
+    }
+
     fn mark(&self) -> Map<String, Value> {
-        let mut mark = Map::new();
-        mark.insert("$lastUpdated".to_owned(), self.now_text.into());
-        if let Some(version) = self.version {
-            mark.insert("$lastUpdatedVersion".to_owned(), version.into());
-        }
-        mark
+        metadata::mark(&self.now_text, self.version)
     }
 }
 
@@ -292,7 +299,7 @@ fn merge(
     value: &mut Map<String, Value>,
     metadata: &mut Map<String, Value>,
     patch: &Map<String, Value>,
-    stamp: &Stamp<'_>,
+    stamp: &Stamp,
 ) {
     metadata.append(&mut stamp.mark());
     for (key, change) in patch {

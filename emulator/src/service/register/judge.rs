@@ -75,7 +75,7 @@ impl Register {
             tpm_challenge: challenge.as_deref(),
         };
         let hubs = inner.links.current().hubs();
-        let past = self.record(&id).and_then(|record| record.assigned);
+        let past = self.record(&id).and_then(|record| record.assigned.clone());
         let attempt = Attempt {
             registration_id: &id,
             presented: asked.presented(),

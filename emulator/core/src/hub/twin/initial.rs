@@ -57,10 +57,7 @@ fn within_bounds(
         if value.is_null() {
             return Ok(Map::new());
         }
-        let stamp = Stamp {
-            now_text: "",
-            version: None,
-        };
+        let stamp = Stamp::new("", None);
         let section_value = bounds::accept(section, value)?;
         let filled = Section::new(&stamp).changed(section, &section_value, &stamp, 1)?;
         Ok(filled.value)

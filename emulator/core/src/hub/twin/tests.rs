@@ -222,7 +222,7 @@ proptest! {
         for patch in &patches {
             let before = twin.desired_version();
             prop_assert_eq!(twin.patch_desired(patch, T1), Ok(before + 1));
-            prop_assert!(mirrors(&twin.desired.value, &twin.desired.metadata), "{:?}", twin);
+            prop_assert!(mirrors(&twin.desired.value, &twin.desired.metadata.map()), "{:?}", twin);
             let again = twin.clone();
             twin.patch_desired(patch, T1).unwrap();
             prop_assert_eq!(twin.desired(), again.desired(), "a patch is idempotent");

@@ -34,7 +34,7 @@ impl DeviceTwin {
 }
 
 fn metadata_of(section: &Section, patch: &Map<String, Value>) -> Value {
-    Value::Object(pick(&section.metadata, patch))
+    Value::Object(pick(&section.metadata.map(), patch))
 }
 
 /// The marks of this level, and those of what the patch names below it.
