@@ -20,7 +20,7 @@ use super::outcome::Outcome;
 use super::progress::Progress;
 use super::tally::Tally;
 use super::{Opening, Plan, stage};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Turns};
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
 use crate::plan::{DevicePlan, Window};
@@ -141,13 +141,18 @@ async fn try_out(plan: &Plan, shown: bool) -> anyhow::Result<Outcome> {
     let tally = Tally::new(opening.by_device.clone(), plan.patience_with_all());
     let progress = opening.progress(plan, shown);
     let watch = Arc::new(Watch::new(clock.now_ms(), tally, progress));
+    let turns = match plan.over {
+        // Where time is real, the poll that comes last is what all wait for in the end.
+        Over::Sockets => Turns::registrations_first(HANDSHAKES_AT_ONCE),
+        Over::Nothing | Over::Pipes => Turns::in_order(HANDSHAKES_AT_ONCE),
+    };
     let fleet = Fleet::start(
         plans,
         stage.lab.services.clone(),
         Arc::clone(&stage.lab.connector),
         stage.env.clone(),
         Arc::clone(&watch) as _,
-        HANDSHAKES_AT_ONCE,
+        turns,
     )?;
     for (index, credential) in (0..).zip(credentials) {
         fleet.store(DeviceIndex(index), credential).await?;
