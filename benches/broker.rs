@@ -1,13 +1,14 @@
 //! How does a hub compare with an ordinary broker, and how long do its calls take?
 //!
 //! Units: wall time and CPU time of the serving process for each connection with mutual TLS, and
-//! for each message at QoS 1 with properties of its own. Yardstick: mosquitto, with the same
-//! client, the same certificates and the same packets. Then the time until an HTTPS call returns,
-//! over that of a call that asks nothing.
+//! for each message at QoS 1 with properties of its own. Yardsticks: mosquitto, with the same
+//! client, the same certificates and the same packets; for connections also a server of rustls that
+//! verifies the client's chain, answers with one byte, and does nothing else. Then the time until
+//! an HTTPS call returns, over that of a call that asks nothing.
 //!
-//! Both servers are processes of their own with one thread that serves; the client has another.
-//! The client's work is the same for both, so the ratio of wall times understates a difference
-//! between the servers; that of their CPU times does not.
+//! All servers are processes of their own with one thread that serves; the client has another.
+//! The client's work is the same for all, so the ratio of wall times understates a difference
+//! between the servers; that of their CPU times does not. Without mosquitto its lines are left out.
 //!
 //! Estimate: a handshake with a client certificate costs a server some 300 µs, and mosquitto checks
 //! the chain, which is the work of the rules here. A message at QoS 1 costs 1 to 2 µs of packets
@@ -22,12 +23,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use http::Method;
 use linarite::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
 use linarite::service_client::{Authorization, Call, ConnectionString, ServiceClient};
 use linarite::tls::Client;
 use linarite::wire::{Packet, hub};
 use linarite_env::Clock;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -35,10 +39,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use common::bare;
 use common::client::{Line, register};
+use common::cost::{cost, lines_of};
 use common::process::{self, Server};
 use common::ratio::{self, filter, quantile, thorough};
-use common::stage::{self, DPS, HUB, ISSUER};
+use common::stage::{self, DPS, HUB, ISSUER, ROOT};
 use mosquitto::Mosquitto;
 
 /// How many devices wait for their connection at a time.
@@ -61,8 +67,8 @@ struct Effort {
 fn main() -> anyhow::Result<()> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    if process::wanted().is_some() {
-        return runtime.block_on(serve());
+    if let Some((kind, told)) = process::wanted() {
+        return runtime.block_on(serve(&kind, &told));
     }
     let is_asked = filter().is_none_or(|wanted| "broker".contains(&wanted));
     if !is_asked || std::env::args().any(|argument| argument == "--list") {
@@ -90,8 +96,21 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve() -> anyhow::Result<()> {
-    let (_emulator, announcement) = process::emulator().await?;
+/// The server of bare handshakes.
+const BARE: &str = "bare";
+
+/// Serves as an emulator, or bare handshakes of who shows a chain up to the root `told`, in base64.
+async fn serve(kind: &str, told: &str) -> anyhow::Result<()> {
+    if kind != BARE {
+        let (_emulator, announcement) = process::emulator().await?;
+        return process::serve(&announcement, || Value::Null).await;
+    }
+    let clock = Clock::system();
+    let identity = bare::identity(&clock)?;
+    let root = CertificateDer::from(BASE64.decode(told)?);
+    let acceptor = bare::ordinary(&identity, root, &clock)?;
+    let ca = identity.chain.last().context("the server has no CA")?;
+    let announcement = process::handshakes(acceptor, ca).await?;
     process::serve(&announcement, || Value::Null).await
 }
 
@@ -103,6 +122,8 @@ struct Broker {
     connector: Arc<dyn Connector>,
     devices: Vec<Device>,
     process: u32,
+    /// Whether it answers a CONNECT; one that does not says by a byte that the handshake is done.
+    speaks: bool,
 }
 
 async fn measure(effort: Effort) -> anyhow::Result<Vec<ratio::Line>> {
@@ -133,11 +154,23 @@ async fn measure(effort: Effort) -> anyhow::Result<Vec<ratio::Line>> {
         connector,
         devices,
         process: server.process(),
+        speaks: true,
+    };
+    let root = BASE64.encode(pki.certificate_der(ROOT)?);
+    let server = Server::start_told(BARE, &root)?;
+    let bare = Broker {
+        connector: Arc::new(To(server.address("mqtt")?)),
+        devices: devices_of(&server.ca()?)?,
+        process: server.process(),
+        speaks: false,
     };
 
     let mut lines = Vec::new();
     match Mosquitto::start(&pki).await? {
-        None => say_it_is_missing(),
+        None => {
+            say_it_is_missing();
+            lines.extend(connects(effort, &ours, &[("a bare handshake", &bare)]).await?);
+        }
         Some(broker) => {
             let devices = devices_of(&broker.ca_der)?;
             let connector: Arc<dyn Connector> = Arc::new(To(broker.tls));
@@ -145,8 +178,13 @@ async fn measure(effort: Effort) -> anyhow::Result<Vec<ratio::Line>> {
                 connector,
                 devices,
                 process: broker.process(),
+                speaks: true,
             };
-            lines.extend(connects(effort, &ours, &theirs).await?);
+            let yardsticks = [
+                ("mosquitto with mTLS", &theirs),
+                ("a bare handshake", &bare),
+            ];
+            lines.extend(connects(effort, &ours, &yardsticks).await?);
             lines.extend(messages(effort, &ours, &theirs, &broker).await?);
         }
     }
@@ -161,52 +199,23 @@ fn say_it_is_missing() {
 
 // === connections and messages ===
 
-/// Seconds of wall time and of the server's CPU time.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
-
-/// What `work` costs, for each of `count`.
-async fn cost(
-    process: u32,
-    count: usize,
-    work: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<Cost> {
-    let (cpu, wall) = (cpu_of(process)?, Instant::now());
-    work.await?;
-    let (cpu, wall) = (cpu_of(process)? - cpu, wall.elapsed());
-    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-    let each = |spent: Duration| spent.as_secs_f64() / count as f64;
-    Ok(Cost {
-        wall: each(wall),
-        cpu: each(cpu),
-    })
-}
-
-/// CPU time that the first thread of a process has used so far; the one that serves, in both.
-fn cpu_of(process: u32) -> anyhow::Result<Duration> {
-    let path = format!("/proc/{process}/schedstat");
-    let stat = std::fs::read_to_string(&path).with_context(|| path)?;
-    let nanoseconds = stat.split_whitespace().next().context("an empty line")?;
-    Ok(Duration::from_nanos(nanoseconds.parse()?))
-}
-
+/// Connections, each beside those to every one of the yardsticks.
 async fn connects(
     effort: Effort,
     ours: &Broker,
-    theirs: &Broker,
+    yardsticks: &[(&'static str, &Broker)],
 ) -> anyhow::Result<Vec<ratio::Line>> {
-    let mut costs = [Vec::new(), Vec::new()];
+    let others = yardsticks.iter().map(|(_, broker)| *broker);
+    let brokers: Vec<&Broker> = std::iter::once(ours).chain(others).collect();
+    let mut costs = vec![Vec::new(); brokers.len()];
     for round in 0..effort.rounds {
-        let mut turns = [(0, ours), (1, theirs)];
-        turns.rotate_left(round % 2);
-        for (index, broker) in turns {
-            let devices = &broker.devices[..effort.connects];
+        let mut turns: Vec<usize> = (0..brokers.len()).collect();
+        turns.rotate_left(round % brokers.len());
+        for index in turns {
+            let broker = brokers[index];
             let all = async {
-                let lines = open(&broker.connector, devices).await?;
-                anyhow::ensure!(lines.len() == devices.len(), "not all connected");
+                let lines = open(broker, effort.connects).await?;
+                anyhow::ensure!(lines.len() == effort.connects, "not all connected");
                 Ok(())
             };
             costs[index].push(cost(broker.process, effort.connects, all).await?);
@@ -214,29 +223,31 @@ async fn connects(
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
-    Ok(lines_of(
-        ["mTLS connect: wall", "mTLS connect: CPU of the server"],
-        "mosquitto with mTLS",
-        &costs,
-        Some(1.0 / 1.5),
-    ))
+    let figures = ["mTLS connect: wall", "mTLS connect: CPU of the server"];
+    let promised = [Some(1.0 / 1.5), None];
+    let mut lines = Vec::new();
+    for (((name, _), theirs), reach) in yardsticks.iter().zip(&costs[1..]).zip(promised) {
+        lines.extend(lines_of(figures, &costs[0], (name, theirs), reach));
+    }
+    Ok(lines)
 }
 
-/// Opens the sessions of all `devices`, some at a time.
-async fn open(
-    connector: &Arc<dyn Connector>,
-    devices: &[Device],
-) -> anyhow::Result<Vec<(String, Line)>> {
+/// Opens the sessions of the first `count` devices, some at a time.
+async fn open(broker: &Broker, count: usize) -> anyhow::Result<Vec<(String, Line)>> {
     let mut waiting = JoinSet::new();
-    let mut lines = Vec::with_capacity(devices.len());
-    for (id, tls) in devices {
+    let mut lines = Vec::with_capacity(count);
+    for (id, tls) in &broker.devices[..count] {
         if waiting.len() == AT_ONCE {
             lines.push(waiting.join_next().await.context("nobody waits")???);
         }
-        let (connector, id, tls) = (Arc::clone(connector), id.clone(), tls.clone());
+        let (connector, id, tls) = (Arc::clone(&broker.connector), id.clone(), tls.clone());
+        let speaks = broker.speaks;
         waiting.spawn(async move {
             let mut line = Line::open(&*connector, &tls, HUB).await?;
-            line.connect(HUB, &id).await?;
+            match speaks {
+                true => line.connect(HUB, &id).await?,
+                false => line.be_let_in().await?,
+            }
             anyhow::Ok((id, line))
         });
     }
@@ -252,7 +263,7 @@ async fn messages(
     theirs: &Broker,
     broker: &Mosquitto,
 ) -> anyhow::Result<Vec<ratio::Line>> {
-    let mut hub = open(&ours.connector, &ours.devices[..effort.devices]).await?;
+    let mut hub = open(ours, effort.devices).await?;
     let mut plain = Vec::with_capacity(effort.devices);
     for (id, _) in &theirs.devices[..effort.devices] {
         let stream = TcpStream::connect(broker.plain).await?;
@@ -273,8 +284,9 @@ async fn messages(
             costs[1].push(cost(theirs.process, count, other).await?);
             sent += each;
         }
-        let yardstick = "mosquitto over bare TCP";
-        table.extend(lines_of(figures, yardstick, &costs, Some(1.0 / 1.5)));
+        let [ours, theirs] = &costs;
+        let yardstick = ("mosquitto over bare TCP", theirs.as_slice());
+        table.extend(lines_of(figures, ours, yardstick, Some(1.0 / 1.5)));
     }
     Ok(table)
 }
@@ -319,23 +331,6 @@ where
     Ok(())
 }
 
-fn lines_of(
-    [wall, cpu]: [&'static str; 2],
-    yardstick: &'static str,
-    [ours, theirs]: &[Vec<Cost>; 2],
-    reach: Option<f64>,
-) -> Vec<ratio::Line> {
-    let of = |figure, pick: fn(&Cost) -> f64, reach| {
-        let of = |costs: &[Cost]| costs.iter().map(pick).collect::<Vec<f64>>();
-        let (ours, theirs) = (of(ours), of(theirs));
-        ratio::compare(figure, &ours, (yardstick, &theirs), reach)
-    };
-    vec![
-        of(wall, |cost| cost.wall, reach),
-        of(cpu, |cost| cost.cpu, None),
-    ]
-}
-
 // === calls over HTTPS ===
 
 async fn calls(
@@ -348,7 +343,7 @@ async fn calls(
     let client = ServiceClient::new(services, connector, clock.clone())?;
     let hub_string = services.hubs.first().context("there is no hub")?;
     let owner = Authorization::Sas(Arc::new(ConnectionString::parse(&hub_string.1)?));
-    let mut lines = open(&ours.connector, &ours.devices[..1]).await?;
+    let mut lines = open(ours, 1).await?;
     let (id, line) = lines.pop().context("nobody connected")?;
     tokio::spawn(answer_methods(line));
     let ask = async |method: &Method, path: &str, body: &Option<Value>| {

@@ -22,16 +22,16 @@ use anyhow::{Context as _, bail};
 use linarite::endpoint::Connector;
 use linarite::tls::Client;
 use linarite_emulator::tls;
-use linarite_emulator::tls::server_identity::ServerIdentity;
 use linarite_env::Clock;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
 
+use common::bare;
 use common::client::{Line, register};
 use common::process::{self, Server};
 use common::ratio::{self, filter, thorough};
@@ -45,7 +45,8 @@ fn main() -> anyhow::Result<()> {
     // As many as there may be; a shortage shows as a refused connection.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    match process::wanted().as_deref() {
+    let wanted = process::wanted().map(|(kind, _)| kind);
+    match wanted.as_deref() {
         Some("emulator") => runtime.block_on(serve_emulator()),
         Some(_) => runtime.block_on(serve_bare()),
         // Asked what tests there are, or for another question: none by that name.
@@ -82,29 +83,10 @@ async fn serve_emulator() -> anyhow::Result<()> {
 
 async fn serve_bare() -> anyhow::Result<()> {
     let clock = Clock::system();
-    let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let identity = ServerIdentity::generate(&names, &clock)?;
+    let identity = bare::identity(&clock)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(&identity, &clock, false)?));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                // Boxed, so that the handshake's state does not stay.
-                if let Ok(mut stream) = Box::pin(acceptor.accept(stream)).await {
-                    let _ = stream.write_all(b"!").await;
-                    let _ = stream.read_u8().await;
-                }
-            });
-        }
-    });
-    let ca = identity
-        .chain
-        .last()
-        .context("the server has no CA")?
-        .to_vec();
-    let announcement = json!({ "mqtt": address, "https": address, "ca": ca });
+    let ca = identity.chain.last().context("the server has no CA")?;
+    let announcement = process::handshakes(acceptor, ca).await?;
     process::serve(&announcement, heap_bytes).await
 }
 

@@ -8,6 +8,8 @@
 //! Estimate: the signature checks of the judgement are 110 µs, packets and records 20 µs. Looking
 //! up one entry among a thousand times as many costs a few more cache misses, below 1 µs. So 1.01 ×.
 
+mod registered;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,11 +66,13 @@ pub(crate) fn ratios(thorough: bool) -> anyhow::Result<Vec<ratio::Line>> {
         let samples = interleave(Effort::new(thorough, 60, 50), &mut subjects)?;
         lines.push(samples.line(figure, 0, ("the same among 100", 1), Some(1.2)));
     }
+    lines.extend(registered::ratios(thorough)?);
     Ok(lines)
 }
 
 /// An emulator with so many enrollments.
 struct Instance {
+    emulator: Emulator,
     services: Services,
     connector: Arc<dyn Connector>,
     clock: Clock,
@@ -79,8 +83,10 @@ impl Instance {
         let clock = Clock::tokio(EPOCH);
         let mut config = Config::local(DPS, &[HUB.to_owned()])?;
         config.assignment_latency = Duration::ZERO;
-        let (services, connector) = reach(Emulator::new(config, Env::new(clock.clone(), 1))?);
+        let emulator = Emulator::new(config, Env::new(clock.clone(), 1))?;
+        let (services, connector) = reach(emulator.clone());
         let instance = Self {
+            emulator,
             services,
             connector,
             clock,
@@ -89,7 +95,8 @@ impl Instance {
         Ok(instance)
     }
 
-    /// All entries are keys but `own`, the leaf of the device that registers.
+    /// All entries are keys but `own`, the leaf of the device that registers; without entries it
+    /// is one of a group.
     async fn fill(&self, pki: &Pki, own: &Credential, enrollments: usize) -> anyhow::Result<()> {
         let (services, connector) = (&self.services, &self.connector);
         stage::enroll_group(services, Arc::clone(connector), &self.clock, pki).await?;
@@ -106,6 +113,7 @@ impl Instance {
             } },
         });
         let mut entries = vec![entry];
+        entries.truncate(enrollments);
         for number in 1..enrollments {
             entries.push(json!({
                 "registrationId": format!("somebody-{number:06}"),

@@ -8,6 +8,7 @@ use linarite::tls::Client;
 use linarite_emulator::tls;
 use linarite_emulator::tls::server_identity::ServerIdentity;
 use linarite_env::Clock;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -27,27 +28,41 @@ pub(crate) struct Bare {
 impl Bare {
     /// Servers that ask for what [`ROOT`] has signed, and a client that shows `shown`.
     pub(crate) fn new(pki: &Pki, shown: &Credential, clock: &Clock) -> anyhow::Result<Self> {
-        let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let identity = ServerIdentity::generate(&names, clock)?;
-        let permissive = tls::server_config(&identity, clock, false)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(pki.certificate_der(ROOT)?.clone())?;
-        let provider = Arc::clone(permissive.crypto_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()?;
-        let time = Arc::clone(&permissive.time_provider);
-        let mut ordinary = ServerConfig::builder_with_details(provider, time)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::clone(&permissive.cert_resolver));
-        ordinary.session_storage = Arc::new(NoServerSessionStorage {});
-        ordinary.send_tls13_tickets = 0;
+        let identity = identity(clock)?;
+        let root = pki.certificate_der(ROOT)?.clone();
         let ca = identity.chain.last().context("the server has no CA")?;
         Ok(Self {
-            ordinary: TlsAcceptor::from(Arc::new(ordinary)),
-            permissive: TlsAcceptor::from(Arc::new(permissive)),
+            ordinary: ordinary(&identity, root, clock)?,
+            permissive: TlsAcceptor::from(Arc::new(tls::server_config(&identity, clock, false)?)),
             client: Client::new(ca, clock)?.connector(Some(shown))?,
         })
     }
+}
+
+/// Who a server is that devices look for under any of the names.
+pub(crate) fn identity(clock: &Clock) -> anyhow::Result<ServerIdentity> {
+    let names = [DPS, HUB, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    Ok(ServerIdentity::generate(&names, clock)?)
+}
+
+/// A server that verifies its clients' chains up to `root` in the handshake.
+pub(crate) fn ordinary(
+    identity: &ServerIdentity,
+    root: CertificateDer<'static>,
+    clock: &Clock,
+) -> anyhow::Result<TlsAcceptor> {
+    let like = tls::server_config(identity, clock, false)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(root)?;
+    let provider = Arc::clone(like.crypto_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()?;
+    let mut config = ServerConfig::builder_with_details(provider, Arc::clone(&like.time_provider))
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::clone(&like.cert_resolver));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -120,6 +120,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         self.enter(&hub::connect_packet(host, id, KEEP_ALIVE)).await
     }
 
+    /// Waits for the byte with which a server of bare handshakes says that one is done.
+    pub(crate) async fn be_let_in(&mut self) -> anyhow::Result<()> {
+        self.stream.read_u8().await?;
+        Ok(())
+    }
+
     /// Sends one message at QoS 1 and waits for its PUBACK.
     pub(crate) async fn telemetry(&mut self, id: &str, sequence: u32) -> anyhow::Result<()> {
         self.send(&hub::telemetry_packet(id, sequence, false))

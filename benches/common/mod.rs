@@ -8,6 +8,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod client;
+pub(crate) mod cost;
 pub(crate) mod process;
 pub(crate) mod ratio;
 pub(crate) mod stage;

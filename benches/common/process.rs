@@ -11,17 +11,41 @@ use linarite::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
 use linarite_emulator::{Config, Emulator};
 use linarite_env::{Clock, Env};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::stage::{DPS, HUB};
 
 /// The argument that makes a program the server; the kind of server follows.
 pub(crate) const SERVE: &str = "--serve";
 
-/// The kind of server this program is to be, if it is to be one.
-pub(crate) fn wanted() -> Option<String> {
+/// The kind of server this program is to be, if it is to be one, and what it is told.
+pub(crate) fn wanted() -> Option<(String, String)> {
     let mut arguments = std::env::args().skip_while(|argument| argument != SERVE);
-    arguments.nth(1)
+    Some((arguments.nth(1)?, arguments.next().unwrap_or_default()))
+}
+
+/// Serves bare handshakes by `acceptor`, each answered with a byte, on a free port of loopback;
+/// gives what [`serve`] is to announce, where `ca` signed the server's certificate.
+pub(crate) async fn handshakes(acceptor: TlsAcceptor, ca: &[u8]) -> anyhow::Result<Value> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let _ = stream.set_nodelay(true);
+                // Boxed, so that the handshake's state does not stay.
+                if let Ok(mut stream) = Box::pin(acceptor.accept(stream)).await {
+                    let _ = stream.write_all(b"!").await;
+                    let _ = stream.flush().await;
+                    let _ = stream.read_u8().await;
+                }
+            });
+        }
+    });
+    Ok(json!({ "mqtt": address, "https": address, "ca": ca }))
 }
 
 /// Starts an emulator on free ports of loopback; gives it with what [`serve`] is to announce.
@@ -75,8 +99,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts this program again as the server of this `kind`.
     pub(crate) fn start(kind: &str) -> anyhow::Result<Self> {
+        Self::start_told(kind, "")
+    }
+
+    /// The same, and tells it something.
+    pub(crate) fn start_told(kind: &str, told: &str) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args([SERVE, kind])
+            .args([SERVE, kind, told])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
 use crate::fault::{self, Fault};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Turns};
 use crate::function::{Function, Hosted};
 use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
@@ -174,7 +174,7 @@ pub async fn run_scenario(
             Arc::clone(&stage.connector),
             stage.env.clone(),
             observer,
-            HANDSHAKES_AT_ONCE,
+            Turns::in_order(HANDSHAKES_AT_ONCE),
         )?);
         let faults = scenario.faults.iter();
         let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();

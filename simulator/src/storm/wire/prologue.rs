@@ -14,7 +14,7 @@ use super::super::prologue::check_all;
 use super::super::tally::Tally;
 use super::super::{Opening, Plan};
 use super::{HANDSHAKES_AT_ONCE, device_plans};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Turns};
 use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Observation, Observer};
 use crate::pki::Credential;
@@ -47,7 +47,7 @@ pub(super) async fn play(
         Arc::clone(&stage.lab.connector),
         stage.env.clone(),
         Arc::clone(&settling) as _,
-        HANDSHAKES_AT_ONCE,
+        Turns::in_order(HANDSHAKES_AT_ONCE),
     )?;
     let provisioned = async {
         for (index, credential) in (0..).zip(credentials) {
