@@ -331,10 +331,10 @@ impl Opening {
 
     fn outcome(&self, plan: &Plan, tally: &Tally, interrupt: &Interrupt) -> Outcome {
         let wall_ms = self.wall.now_ms().since(self.began);
-        let mut outcome = Outcome::new(plan, &self.arrivals, &self.forecast, tally, wall_ms);
         // One that is over has nothing left to interrupt.
-        outcome.interrupted = interrupt.is_asked() && !tally.all_served();
-        outcome
+        let interrupted = interrupt.is_asked() && !tally.all_served();
+        let (arrivals, forecast) = (&self.arrivals, &self.forecast);
+        Outcome::new(plan, arrivals, forecast, tally, wall_ms, interrupted)
     }
 }
 

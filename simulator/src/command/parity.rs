@@ -160,13 +160,13 @@ mod tests {
         let json = |words: &[&str]| -> serde_json::Value {
             serde_json::from_str(&told(words).unwrap()).unwrap()
         };
-        let missing = json(&["--json", "--state", "not-emulated", "--area", "hub"]);
-        for list in ["rules", "operations"] {
+        for (area, list) in [("wire", "rules"), ("hub", "operations")] {
+            let missing = json(&["--json", "--state", "not-emulated", "--area", area]);
             let list = missing[list].as_array().unwrap();
-            assert!(!list.is_empty());
+            assert!(!list.is_empty(), "{area}");
             for item in list {
                 assert_eq!(item["state"], "not-emulated");
-                assert_eq!(item["area"], "hub");
+                assert_eq!(item["area"], area);
                 assert!(item["reason"].is_string(), "{item}");
             }
         }

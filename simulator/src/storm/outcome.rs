@@ -144,6 +144,7 @@ impl Outcome {
         forecast: &Forecast,
         tally: &Tally,
         wall_ms: i64,
+        interrupted: bool,
     ) -> Self {
         let finished = tally.all_served();
         let last = tally.served.iter().flatten().max().copied();
@@ -172,7 +173,7 @@ impl Outcome {
             seed: plan.seed,
             finish_ms,
             stalled: !finished && stalls_at.is_some_and(|at| at < give_up_ms),
-            interrupted: false,
+            interrupted,
             forecast: ForecastFigures {
                 bound_ms: forecast.bound_ms,
                 set_by: forecast.set_by,
@@ -198,7 +199,7 @@ impl Outcome {
             time_to_service_by_percentile: tally.until_served.ranks(),
             passed: false,
             thresholds: Vec::new(),
-            curve: curve(arrivals, forecast, tally),
+            curve: curve(arrivals, forecast, tally, interrupted),
             wall_ms,
             wire: None,
             replay: plan.replay(),
@@ -266,7 +267,7 @@ fn ratio(finish_ms: u64, bound_ms: u64) -> Option<f64> {
     (bound_ms > 0).then(|| finish_ms as f64 / bound_ms as f64)
 }
 
-fn curve(arrivals: &[u64], forecast: &Forecast, tally: &Tally) -> Vec<Point> {
+fn curve(arrivals: &[u64], forecast: &Forecast, tally: &Tally, interrupted: bool) -> Vec<Point> {
     let ascending = |moments: &[Option<u32>]| {
         let mut moments: Vec<u32> = moments.iter().flatten().copied().collect();
         moments.sort_unstable();
@@ -274,7 +275,11 @@ fn curve(arrivals: &[u64], forecast: &Forecast, tally: &Tally) -> Vec<Point> {
     };
     let (registered, served) = (ascending(&tally.registered), ascending(&tally.served));
     let by = |moments: &[u32], at: u64| moments.partition_point(|moment| u64::from(*moment) <= at);
-    let end = tally.last_ms.max(forecast.bound_ms);
+    let end = match interrupted {
+        // Nobody has seen what comes after.
+        true => tally.last_ms,
+        false => tally.last_ms.max(forecast.bound_ms),
+    };
     let (mut seconds, mut throttled) = (0, 0);
     let mut point = |number: u64| {
         let at_ms = end * number / POINTS;
