@@ -131,7 +131,12 @@ pub(super) fn run(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Re
     };
     let runtime = builder.enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(Box::pin(try_out(plan, shown, interrupt)))
+    let outcome = runtime.block_on(Box::pin(try_out(plan, shown, interrupt)));
+    if interrupt.is_asked() {
+        // The process is about to end, and a hundred thousand handshakes take seconds to put down.
+        std::mem::forget(runtime);
+    }
+    outcome
 }
 
 async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
