@@ -20,6 +20,7 @@ use axum::http::header::{AUTHORIZATION, ETAG, HeaderValue, VARY};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use linarite_core::hub::quota::Way;
 use linarite_core::hub::tier::Metered;
 use linarite_core::id::{DeviceId, ETag, IdentityId, ModuleId};
 
@@ -89,24 +90,22 @@ fn metered(
             let sent = request.body().size_hint().lower();
             let response = next.run(request).await;
             let given = response.body().size_hint().lower();
-            let charged = kind.and_then(|kind| charged(kind, sent, given));
-            if let (Some(bytes), true) = (charged, response.status().is_success()) {
-                hub.charge(usize::try_from(bytes).unwrap_or(usize::MAX));
+            if let (Some(kind), true) = (kind, response.status().is_success()) {
+                charge(&hub, kind, sent, given);
             }
             response
         }
     }))
 }
 
-/// Of what was sent and what was given, how many bytes are charged for here (R-H7).
-fn charged(kind: Metered, sent: u64, given: u64) -> Option<u64> {
-    match kind {
-        // Not at all.
-        Metered::RegistryOperations | Metered::Connections => None,
-        // Where the message is taken and the device called, however that came about.
-        Metered::DeviceToCloud | Metered::MethodCalls => None,
-        Metered::TwinReads | Metered::Queries => Some(given),
-        Metered::CloudToDevice | Metered::TwinUpdates | Metered::JobOperations => Some(sent),
+/// Charges for what was carried out, unless its service has done so: messages and calls also come
+/// about in other ways.
+fn charge(hub: &Hub, kind: Metered, sent: u64, given: u64) {
+    if matches!(kind, Metered::DeviceToCloud | Metered::MethodCalls) {
+        return;
+    }
+    for (way, bytes) in [(Way::Sent, sent), (Way::Given, given)] {
+        hub.charge(kind, way, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use linarite_core::hub::c2d::queue::PacketSettlement;
 use linarite_core::hub::message::{Origin, Properties};
+use linarite_core::hub::quota::Way;
 use linarite_core::hub::tier::Metered;
 use linarite_core::id::IdentityId;
 use linarite_env::event::{ConnectionId, Reason};
@@ -355,7 +356,8 @@ impl HubSession {
                 let read = self.taking(Metered::TwinReads);
                 let read = read.and_then(|()| self.hub.twin_for_device(&self.id));
                 if let Ok(document) = &read {
-                    self.hub.charge(document.len());
+                    self.hub
+                        .charge(Metered::TwinReads, Way::Given, document.len());
                 }
                 self.twin_answer(rid, read.map(|document| (200, None, document)), out)
             }
@@ -366,7 +368,8 @@ impl HubSession {
                     .and_then(|()| body::json(&publish.payload))
                     .and_then(|patch| self.hub.patch_reported(&self.id, &patch));
                 if patched.is_ok() {
-                    self.hub.charge(publish.payload.len());
+                    let bytes = publish.payload.len();
+                    self.hub.charge(Metered::TwinUpdates, Way::Sent, bytes);
                 }
                 self.twin_answer(
                     rid,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use linarite_core::hub::identity::DeviceStatus;
 use linarite_core::hub::method::MethodRequest;
+use linarite_core::hub::quota::Way;
+use linarite_core::hub::tier::Metered;
 use linarite_core::id::IdentityId;
 use linarite_env::Event;
 use tokio::sync::oneshot;
@@ -56,11 +58,11 @@ impl Hub {
         let connect_by = Instant::now() + seconds(request.connect_timeout_seconds());
         let bytes = payload.len();
         let answer = self.hand_over(id, request, payload, connect_by).await?;
-        self.charge(bytes);
+        self.charge(Metered::MethodCalls, Way::Sent, bytes);
         let answer_by = Instant::now() + seconds(request.response_timeout_seconds());
         match timeout_at(answer_by, answer).await {
             Ok(Ok(answer)) => {
-                self.charge(answer.payload.len());
+                self.charge(Metered::MethodCalls, Way::Given, answer.payload.len());
                 Ok(answer)
             }
             Ok(Err(_)) | Err(_) => Err(ServiceError::new(

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use linarite_core::hub::identity::DeviceStatus;
 use linarite_core::hub::message::{Message, MessageError, Origin, Properties};
 use linarite_core::hub::presence::Presence;
+use linarite_core::hub::quota::Way;
+use linarite_core::hub::tier::Metered;
 use linarite_core::limits::MESSAGE_BYTES_MAX;
 use linarite_env::Event;
 
@@ -66,7 +68,7 @@ impl Hub {
         }
         self.presence.note(id, Presence::reported);
         for message in messages {
-            self.charge(message.counted_bytes());
+            self.charge(Metered::DeviceToCloud, Way::Sent, message.counted_bytes());
             let event = self.events.append(message);
             let properties = event.message().properties();
             self.env.events.emit(Event::TelemetryAccepted {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use linarite_core::hub::quota::{DailyQuota, QuotaExceeded, Spent};
+use linarite_core::hub::quota::{DailyQuota, QuotaExceeded, Spent, Way, is_charged};
 use linarite_core::hub::tier::Metered;
 use linarite_core::throttle::{Bucket, RateLimit, Refusals, Throttled};
 use linarite_env::{Entropy, UnixMillis};
@@ -191,9 +191,11 @@ impl Hub {
         })
     }
 
-    /// Charges for something of that size that the hub took or gave (R-H7).
-    pub(crate) fn charge(&self, bytes: usize) {
-        self.meters.charge(bytes, self.env.clock.now_ms());
+    /// Charges for something of that kind and size, if it is charged for at all (R-H7).
+    pub(crate) fn charge(&self, metered: Metered, way: Way, bytes: usize) {
+        if is_charged(metered, way) {
+            self.meters.charge(bytes, self.env.clock.now_ms());
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! How many messages a hub takes in a day, of everything that Azure charges for as one.
 
-use crate::hub::tier::{Edition, Tier};
+use crate::hub::tier::{Edition, Metered, Tier};
 
 /// Milliseconds of a day; quotas begin anew with each day of UTC.
 const DAY_MS: i64 = 86_400_000;
@@ -18,6 +18,31 @@ pub struct DailyQuota {
     pub messages: u64,
     /// Bytes that count as one of them.
     pub meter_bytes: usize,
+}
+
+/// Which way something goes that may be charged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the hub, as a message or a request.
+    Sent,
+    /// From it, as an answer.
+    Given,
+}
+
+/// Whether that counts as messages.
+///
+/// Source: behaviour.md R-H7, and Azure's page on what is charged — documented.
+#[must_use]
+pub fn is_charged(metered: Metered, way: Way) -> bool {
+    match metered {
+        Metered::RegistryOperations | Metered::Connections => false,
+        Metered::DeviceToCloud
+        | Metered::CloudToDevice
+        | Metered::TwinUpdates
+        | Metered::JobOperations => way == Way::Sent,
+        Metered::TwinReads | Metered::Queries => way == Way::Given,
+        Metered::MethodCalls => true,
+    }
 }
 
 /// What was taken on a day.
@@ -135,6 +160,25 @@ mod tests {
         ] {
             let found = (small.meters(bytes), large.meters(bytes));
             assert_eq!(found, (of_small, of_large), "{bytes}");
+        }
+    }
+
+    /// R-H7.
+    #[test]
+    fn messages_are_charged_whichever_way_they_carry_something() {
+        for (metered, sent, given) in [
+            (Metered::RegistryOperations, false, false),
+            (Metered::Connections, false, false),
+            (Metered::DeviceToCloud, true, false),
+            (Metered::CloudToDevice, true, false),
+            (Metered::MethodCalls, true, true),
+            (Metered::TwinReads, false, true),
+            (Metered::TwinUpdates, true, false),
+            (Metered::Queries, false, true),
+            (Metered::JobOperations, true, false),
+        ] {
+            let found = [Way::Sent, Way::Given].map(|way| is_charged(metered, way));
+            assert_eq!(found, [sent, given], "{metered:?}");
         }
     }
 
