@@ -54,6 +54,7 @@ pub(crate) struct HubSession {
     end: Option<Box<End>>,
     /// Whether nothing but that end is left to it.
     cut_off: bool,
+    /// What waits for its turn; nothing more is taken meanwhile (R-H4).
     held: Option<Box<Held>>,
 }
 
@@ -185,18 +186,27 @@ impl HubSession {
     /// Takes the message that waits, if its turn has come.
     pub(super) fn release(&mut self, out: &mut Outbox) -> Result<(), Ending> {
         match self.held.take_if(|held| held.until <= Instant::now()) {
-            Some(held) => self.take_message(&held.publish, out),
+            Some(held) => {
+                self.check_say()?;
+                self.take_message(&held.publish, out)
+            }
             None => Ok(()),
+        }
+    }
+
+    /// R-G4: an identity that is disabled or gone has nothing to say any more.
+    fn check_say(&self) -> Result<(), Ending> {
+        match &self.end {
+            Some(end) if self.cut_off => Err(Ending::Because(end.reason.clone())),
+            _ => Ok(()),
         }
     }
 
     /// Takes one packet of the device.
     pub(super) fn handle(&mut self, packet: Packet, out: &mut Outbox) -> Result<(), Ending> {
         self.check_time()?;
-        let idle = matches!(packet, Packet::PingRequest | Packet::PublishAck { .. });
-        if let (true, false, Some(end)) = (self.cut_off, idle, &self.end) {
-            // R-G4: an identity that is disabled or gone has nothing to say any more.
-            return Err(Ending::Because(end.reason.clone()));
+        if !matches!(packet, Packet::PingRequest | Packet::PublishAck { .. }) {
+            self.check_say()?;
         }
         match packet {
             Packet::Publish(publish) => self.published(&publish, out),
