@@ -79,12 +79,6 @@ impl Credential {
         }))
     }
 
-    /// The same as another of its device's certificates.
-    #[must_use]
-    pub fn of_generation(&self, generation: Generation) -> Self {
-        self.changed(generation, Arc::clone(&self.0.issuers))
-    }
-
     /// Which of its device's certificates this is.
     #[must_use]
     pub fn generation(&self) -> Generation {
@@ -145,13 +139,9 @@ impl Credential {
     /// The same with `issuers` in place of its own, as a device shows it that was given these.
     #[must_use]
     pub fn with_issuers(&self, issuers: Arc<[CertificateDer<'static>]>) -> Self {
-        self.changed(self.0.generation, issuers)
-    }
-
-    fn changed(&self, generation: Generation, issuers: Arc<[CertificateDer<'static>]>) -> Self {
         let parts = &self.0;
         Self(Arc::new(Parts {
-            generation,
+            generation: parts.generation,
             common_name: parts.common_name.clone(),
             leaf: parts.leaf.clone(),
             issuers,
