@@ -17,7 +17,7 @@ use anyhow::{Context as _, ensure};
 use linarite_env::{Clock, UnixMillis};
 use tokio::sync::Notify;
 
-use super::field::after;
+use super::field::{after, past_of};
 use super::outcome::Outcome;
 use super::progress::Progress;
 use super::tally::Tally;
@@ -237,11 +237,14 @@ struct Seen {
     progress: Progress,
     /// Devices that are connected now.
     connected: u32,
+    /// What each device was told last of where it belongs.
+    pasts: Vec<Option<Past>>,
 }
 
 impl Watch {
     fn new(origin: UnixMillis, tally: Tally, progress: Progress) -> Self {
         let seen = Seen {
+            pasts: vec![None; tally.served.len()],
             tally,
             progress,
             connected: 0,
@@ -306,6 +309,14 @@ impl Watch {
         let tally = std::mem::replace(&mut seen.tally, Tally::new(Vec::new(), None));
         (tally, seen.connected)
     }
+
+    /// What those know of where they belong who were connected; nothing is noted after.
+    fn pasts(&self) -> Vec<Past> {
+        let pasts = std::mem::take(&mut self.seen().pasts);
+        let (tally, _) = self.close();
+        let served = { pasts.into_iter().zip(tally.served) }.filter(|(_, served)| served.is_some());
+        served.filter_map(|(past, _)| past).collect()
+    }
 }
 
 impl Observer for Watch {
@@ -322,6 +333,9 @@ impl Observer for Watch {
                 seen.connected = seen.connected.saturating_sub(1);
             }
             _ => {}
+        }
+        if let Some(past) = past_of(&observation) {
+            seen.pasts[index] = Some(past);
         }
         let served = seen.tally.note(index, at_ms, &observation);
         let Seen {
