@@ -6,7 +6,7 @@
 
 mod chart;
 mod html;
-mod junit;
+pub(crate) mod junit;
 mod rolled;
 mod rules;
 mod text;

@@ -15,40 +15,37 @@ use crate::checker::{Check, Offence};
 /// # Errors
 /// None that a report's own types can cause.
 pub fn junit<'a>(reports: impl IntoIterator<Item = &'a Report>) -> io::Result<String> {
-    let mut file = quick_junit::Report::new("linarite");
-    for report in reports {
-        let mut suite = TestSuite::new(report.scenario.as_str());
-        let time = Duration::try_from_secs_f64(report.wall_seconds).unwrap_or_default();
-        suite.set_time(time);
-        suite.add_property(("seed", report.seed.to_string().as_str()));
-        suite.add_property(("devices", report.devices.to_string().as_str()));
-        suite.add_property(("replay", report.replay.as_str()));
-        match report.expected.verdict {
-            Verdict::Pass | Verdict::Interrupted => {
-                let case_of = |check: &Check| case(report, check.name, ended(report, check));
-                suite.add_test_cases(report.checks.iter().map(case_of));
-            }
-            Verdict::Fail => {
-                let outcome = match &report.expected.difference {
-                    None => Ended::Well,
-                    Some(difference) if report.is_interrupted() => Ended::Open(difference.clone()),
-                    Some(difference) => Ended::Badly(difference.clone()),
-                };
-                suite.add_test_case(case(report, "fails-as-expected", outcome));
+    file(reports.into_iter().map(suite))
+}
+
+fn suite(report: &Report) -> Suite<'_> {
+    let wall = Duration::try_from_secs_f64(report.wall_seconds).unwrap_or_default();
+    let size = (report.seed, report.devices);
+    let mut suite = Suite::new(&report.scenario, size, wall, &report.replay);
+    match report.expected.verdict {
+        Verdict::Pass | Verdict::Interrupted => {
+            for check in &report.checks {
+                suite.add(check.name, ended(report, check));
             }
         }
-        for outcome in report.comparison.iter().flat_map(|all| &all.outcomes) {
-            let named = report.comparison.as_ref().map(|all| all.named(outcome));
-            let name = format!("reading: {}", named.unwrap_or_default());
-            let how = match outcome.met {
-                true => Ended::Well,
-                false => Ended::Badly(format!("failed: {}", outcome.failed.join(", "))),
+        Verdict::Fail => {
+            let ended = match &report.expected.difference {
+                None => Ended::Well,
+                Some(difference) if report.is_interrupted() => Ended::Open(difference.clone()),
+                Some(difference) => Ended::Badly(difference.clone()),
             };
-            suite.add_test_case(case(report, &name, how));
+            suite.add("fails-as-expected", ended);
         }
-        file.add_test_suite(suite);
     }
-    file.to_string().map_err(io::Error::other)
+    let readings = report.comparison.iter();
+    for (all, outcome) in readings.flat_map(|all| all.outcomes.iter().map(move |one| (all, one))) {
+        let ended = match outcome.met {
+            true => Ended::Well,
+            false => Ended::Badly(format!("failed: {}", outcome.failed.join(", "))),
+        };
+        suite.add(&format!("reading: {}", all.named(outcome)), ended);
+    }
+    suite
 }
 
 /// Why a check fails, with the first devices that it does not hold for.
@@ -65,7 +62,7 @@ fn explained(check: &Check) -> String {
 }
 
 /// How a case ended, with the reason.
-enum Ended {
+pub(crate) enum Ended {
     Well,
     Badly(String),
     /// The run was interrupted before.
@@ -82,23 +79,59 @@ fn ended(report: &Report, check: &Check) -> Ended {
     }
 }
 
-fn case(report: &Report, name: &str, ended: Ended) -> TestCase {
-    let status = match ended {
-        Ended::Well => TestCaseStatus::success(),
-        Ended::Open(reason) => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(format!("interrupted; so far: {reason}"));
-            status
+/// Suites as one file.
+pub(crate) fn file<'a>(suites: impl IntoIterator<Item = Suite<'a>>) -> io::Result<String> {
+    let mut file = quick_junit::Report::new("linarite");
+    file.add_test_suites(suites.into_iter().map(|suite| suite.suite));
+    file.to_string().map_err(io::Error::other)
+}
+
+/// What one command shows, case by case.
+pub(crate) struct Suite<'a> {
+    suite: TestSuite,
+    name: &'a str,
+    /// The command.
+    replay: &'a str,
+}
+
+impl<'a> Suite<'a> {
+    /// Without a case yet; of that seed and number of devices.
+    pub(crate) fn new(
+        name: &'a str,
+        (seed, devices): (u64, u32),
+        wall: Duration,
+        replay: &'a str,
+    ) -> Self {
+        let mut suite = TestSuite::new(name);
+        suite.set_time(wall);
+        suite.add_property(("seed", seed.to_string().as_str()));
+        suite.add_property(("devices", devices.to_string().as_str()));
+        suite.add_property(("replay", replay));
+        Self {
+            suite,
+            name,
+            replay,
         }
-        Ended::Badly(reason) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status
-                .set_message(reason)
-                .set_description(format!("replay: {}", report.replay));
-            status
-        }
-    };
-    let mut case = TestCase::new(name, status);
-    case.set_classname(report.scenario.as_str());
-    case
+    }
+
+    pub(crate) fn add(&mut self, name: &str, ended: Ended) {
+        let status = match ended {
+            Ended::Well => TestCaseStatus::success(),
+            Ended::Open(reason) => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(format!("interrupted; so far: {reason}"));
+                status
+            }
+            Ended::Badly(reason) => {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status
+                    .set_message(reason)
+                    .set_description(format!("replay: {}", self.replay));
+                status
+            }
+        };
+        let mut case = TestCase::new(name, status);
+        case.set_classname(self.name);
+        self.suite.add_test_case(case);
+    }
 }

@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
-
 use super::outcome::Outcome;
+use crate::report::junit::{Ended, Suite, file};
 
 /// What the suite is called.
 const SUITE: &str = "storm";
@@ -16,36 +15,24 @@ impl Outcome {
     /// # Errors
     /// None that an outcome's own types can cause.
     pub fn junit(&self) -> io::Result<String> {
-        let mut suite = TestSuite::new(SUITE);
-        suite.set_time(Duration::from_millis(self.wall_ms.unsigned_abs()));
-        suite.add_property(("seed", self.seed.to_string().as_str()));
-        suite.add_property(("devices", self.devices.to_string().as_str()));
-        suite.add_property(("replay", self.replay.as_str()));
-        let left = (!self.all_served()).then(|| self.headline());
-        suite.add_test_case(self.case("all-served", left));
+        let wall = Duration::from_millis(self.wall_ms.unsigned_abs());
+        let mut suite = Suite::new(SUITE, (self.seed, self.devices), wall, &self.replay);
+        suite.add("all-served", self.ended(self.all_served(), self.headline()));
         for judgement in &self.thresholds {
-            let missed = format!("{} is {}", judgement.figure, judgement.measured_text());
-            let missed = (!judgement.passed).then_some(missed);
-            suite.add_test_case(self.case(&judgement.threshold, missed));
+            let measured = format!("{} is {}", judgement.figure, judgement.measured_text());
+            let ended = self.ended(judgement.passed, measured);
+            suite.add(&judgement.threshold, ended);
         }
-        let mut file = quick_junit::Report::new("linarite");
-        file.add_test_suite(suite);
-        file.to_string().map_err(io::Error::other)
+        file([suite])
     }
 
-    /// A case that fails with `missed`, if there is something to say.
-    fn case(&self, name: &str, missed: Option<String>) -> TestCase {
-        let status = match missed {
-            None => TestCaseStatus::success(),
-            Some(missed) => {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                let description = format!("replay: {}", self.replay);
-                status.set_message(missed).set_description(description);
-                status
-            }
-        };
-        let mut case = TestCase::new(name, status);
-        case.set_classname(SUITE);
-        case
+    /// How a case ended of which `seen` is what there is to say. Of a storm that was interrupted
+    /// nobody knows.
+    fn ended(&self, passed: bool, seen: String) -> Ended {
+        match (self.interrupted, passed) {
+            (true, _) => Ended::Open(seen),
+            (false, true) => Ended::Well,
+            (false, false) => Ended::Badly(seen),
+        }
     }
 }
