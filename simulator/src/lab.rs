@@ -21,12 +21,12 @@ use anyhow::Context as _;
 use linarite_emulator::fault::{DpsFault, DpsTrouble};
 use linarite_emulator::outgoing::{Dial, Dialing};
 use linarite_emulator::{Config, Door, Emulator};
-use linarite_env::{Env, UnixMillis};
+use linarite_env::Env;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
-use crate::fault::service::{Trouble, Troubling};
-use crate::fault::{DpsAnswer, Share};
+use crate::fault::DpsAnswer;
+use crate::fault::service::{DpsErrors, Trouble, Troubling};
 use crate::function::{Function, Hosted};
 use crate::scenario::Scenario;
 
@@ -146,20 +146,16 @@ impl Lab {
 struct Wanted(Emulator);
 
 impl Wanted {
-    fn fail(
-        &self,
-        (from, until): (UnixMillis, UnixMillis),
-        share: Share,
-        answer: DpsAnswer,
-    ) -> Result<(), String> {
-        let trouble = match answer {
+    fn fail(&self, errors: DpsErrors) -> Result<(), String> {
+        let DpsErrors { share, .. } = errors;
+        let trouble = match errors.answer {
             DpsAnswer::Throttled(seconds) => DpsTrouble::Throttled { seconds },
             DpsAnswer::InternalError => DpsTrouble::InternalError,
             DpsAnswer::Unavailable => DpsTrouble::Unavailable,
         };
         let fault = DpsFault {
-            from_ms: from.0,
-            until_ms: until.0,
+            from_ms: errors.from.0,
+            until_ms: errors.until.0,
             hits: share.hits,
             of: NonZeroU32::new(share.of).unwrap_or(NonZeroU32::MIN),
             trouble,
@@ -170,14 +166,8 @@ impl Wanted {
 }
 
 impl Trouble for Wanted {
-    fn dps(
-        &self,
-        from: UnixMillis,
-        until: UnixMillis,
-        share: Share,
-        answer: DpsAnswer,
-    ) -> Troubling<'_> {
-        Box::pin(ready(self.fail((from, until), share, answer)))
+    fn dps(&self, errors: DpsErrors) -> Troubling<'_> {
+        Box::pin(ready(self.fail(errors)))
     }
 
     fn restart_hub<'a>(&'a self, host: &'a str, down_for: Duration) -> Troubling<'a> {

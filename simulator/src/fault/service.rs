@@ -13,17 +13,23 @@ use crate::run::Stage;
 /// Services that are being made to fail; an error, in words, where that cannot be done.
 pub type Troubling<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
+/// What DPS is to say to a share of devices' requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DpsErrors {
+    /// From when on.
+    pub from: UnixMillis,
+    /// Until when.
+    pub until: UnixMillis,
+    /// To how many of them.
+    pub share: Share,
+    /// What.
+    pub answer: DpsAnswer,
+}
+
 /// Services that can be made to fail.
 pub trait Trouble: Send + Sync {
-    /// Has DPS say `answer` to a share of devices' requests, from a moment until another, which
-    /// are both still to come.
-    fn dps(
-        &self,
-        from: UnixMillis,
-        until: UnixMillis,
-        share: Share,
-        answer: DpsAnswer,
-    ) -> Troubling<'_>;
+    /// Has DPS answer with errors, at a time that is still to come.
+    fn dps(&self, errors: DpsErrors) -> Troubling<'_>;
 
     /// Ends every session at the hub called `host` and refuses devices there for `down_for`.
     fn restart_hub<'a>(&'a self, host: &'a str, down_for: Duration) -> Troubling<'a>;
@@ -79,8 +85,13 @@ pub async fn begin(
                 };
                 let trouble = stage.connector.trouble();
                 let trouble = trouble.ok_or_else(|| TroubleError::Impossible(fault.to_string()))?;
-                let (from, until) = (moment(fault.from), moment(fault.until));
-                let made = trouble.dps(from, until, fault.share, *answer).await;
+                let errors = DpsErrors {
+                    from: moment(fault.from),
+                    until: moment(fault.until),
+                    share: fault.share,
+                    answer: *answer,
+                };
+                let made = trouble.dps(errors).await;
                 made.map_err(|text| TroubleError::Refused(fault.to_string(), text))?;
             }
             FaultKind::HubRestart { hub } => {

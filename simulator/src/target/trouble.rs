@@ -11,13 +11,13 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use linarite_env::{Clock, UnixMillis};
+use linarite_env::Clock;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::fault::service::{Trouble, Troubling};
-use crate::fault::{DpsAnswer, Share};
+use crate::fault::DpsAnswer;
+use crate::fault::service::{DpsErrors, Trouble, Troubling};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,12 +52,13 @@ impl Admin {
         Ok(())
     }
 
-    async fn make_dps(
-        &self,
-        (from, until): (UnixMillis, UnixMillis),
-        share: Share,
-        answer: DpsAnswer,
-    ) -> anyhow::Result<()> {
+    async fn make_dps(&self, errors: DpsErrors) -> anyhow::Result<()> {
+        let DpsErrors {
+            from,
+            until,
+            share,
+            answer,
+        } = errors;
         let now = self.clock.now_ms();
         let begins = from.since(now).max(0);
         let lasts = until.since(now) - begins;
@@ -153,15 +154,9 @@ impl Admin {
 }
 
 impl Trouble for Admin {
-    fn dps(
-        &self,
-        from: UnixMillis,
-        until: UnixMillis,
-        share: Share,
-        answer: DpsAnswer,
-    ) -> Troubling<'_> {
+    fn dps(&self, errors: DpsErrors) -> Troubling<'_> {
         Box::pin(async move {
-            let made = self.make_dps((from, until), share, answer).await;
+            let made = self.make_dps(errors).await;
             made.map_err(|error| format!("{error:#}"))
         })
     }
