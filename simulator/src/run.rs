@@ -18,7 +18,8 @@ use crate::function::{Function, Hosted};
 use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
 use crate::operator::{Operator, StepOutcome, Tools};
-use crate::pki::PkiError;
+use crate::pki::{Credential, PkiError};
+use crate::plan::DevicePlan;
 use crate::progress::Progress;
 use crate::report::{Report, Run};
 use crate::scenario::duration::Span;
@@ -105,7 +106,7 @@ pub async fn run_scenario(
 ) -> Result<Report, RunError> {
     let wall = Clock::system();
     let began = wall.now_ms();
-    let mut times = times(&scenario, options, stage);
+    let times = times(&scenario, options, stage);
     let (pki, issued) = credentials::issue(&scenario, options, &times, &stage.interrupt)?;
     let (pki, issued) = (Arc::new(pki), Arc::new(issued));
     let ledger = Ledger::new(
@@ -146,67 +147,34 @@ pub async fn run_scenario(
         function: hosted,
         ledger: Arc::clone(&ledger),
     })?;
-
-    let (mut steps, mut fleet) = (Vec::new(), None);
-    let procedure = Box::pin(async {
-        let (before, after) = scenario.steps.split_at(
-            scenario
-                .steps
-                .iter()
-                .take_while(|step| step.at == Duration::ZERO)
-                .count(),
-        );
-        for step in before {
-            steps.push(operator.carry_out(step, None).await);
-        }
-        sleep_until(times.start).await;
-        let late = Instant::now().saturating_duration_since(times.start);
-        if late > Duration::from_millis(50) {
-            // Preparation took longer than was foreseen; everything happens that much later.
-            times.start += late;
-            times.origin = stage.env.clock.now_ms();
-            ledger.put_off(terms(&scenario, &options.pace, &times));
-        }
-
-        let fleet = fleet.insert(Fleet::start(
-            plans,
-            stage.services.clone(),
-            Arc::clone(&stage.connector),
-            stage.env.clone(),
-            observer,
-            Turns::in_order(HANDSHAKES_AT_ONCE),
-        )?);
-        let faults = scenario.faults.iter();
-        let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(&options.pace)).collect();
-        if let Some(function) = function {
-            function.fails(&faults, times.origin);
-        }
-        let trouble = fault::service::begin(&faults, stage, (times.start, times.origin)).await?;
-        for (index, credential) in (0..).zip(issued.get(&Generation(1)).into_iter().flatten()) {
-            fleet.store(DeviceIndex(index), credential.clone()).await?;
-        }
-        let end = times.start + options.pace.procedure(scenario.duration);
-        for step in after {
-            steps.push(take_step(&operator, step, &options.pace, times.start, end, fleet).await);
-        }
-        sleep_until(end).await;
-        if let Pace::RealTime(_) = options.pace {
-            // What the services tell of the last moments may still be on its way.
-            sleep(ECHO).await;
-        }
-        trouble.end()?;
-        Ok::<(), RunError>(())
-    });
+    let mut procedure = Procedure {
+        scenario: &scenario,
+        pace: &options.pace,
+        stage,
+        ledger: &ledger,
+        operator,
+        function,
+        times,
+        steps: Vec::new(),
+        fleet: None,
+    };
+    let born_with = issued.get(&Generation(1)).map_or(&[][..], Vec::as_slice);
     let interrupted = tokio::select! {
         biased;
         () = stage.interrupt.asked() => true,
-        ended = procedure => {
+        ended = Box::pin(procedure.carry_through(plans, born_with, observer)) => {
             ended?;
             false
         }
     };
     let now = stage.env.clock.now_ms();
     let findings = ledger.judge(now);
+    let Procedure {
+        times,
+        mut steps,
+        fleet,
+        ..
+    } = procedure;
     // What was interrupted does not wait for devices to end.
     if let Some(fleet) = fleet
         && !interrupted
@@ -230,6 +198,83 @@ pub async fn run_scenario(
         interrupted,
     };
     Ok(Report::new(&scenario, run, findings))
+}
+
+/// The run itself, and how far it is, wherever it is interrupted.
+struct Procedure<'a> {
+    scenario: &'a Scenario,
+    pace: &'a Pace,
+    stage: &'a Stage,
+    ledger: &'a Ledger,
+    operator: Arc<Operator>,
+    function: Option<Arc<Function>>,
+    times: Times,
+    /// Those taken, their moments on the clock of the stage.
+    steps: Vec<StepOutcome>,
+    /// Switched on at time zero.
+    fleet: Option<Fleet>,
+}
+
+impl Procedure<'_> {
+    /// From the first preparation to the end of the run.
+    async fn carry_through(
+        &mut self,
+        plans: Vec<DevicePlan>,
+        born_with: &[Credential],
+        observer: Arc<Watched>,
+    ) -> Result<(), RunError> {
+        let scenario = self.scenario;
+        let before = { scenario.steps.iter() }.take_while(|step| step.at == Duration::ZERO);
+        let (before, after) = scenario.steps.split_at(before.count());
+        self.prepare(before).await;
+        let fleet = Fleet::start(
+            plans,
+            self.stage.services.clone(),
+            Arc::clone(&self.stage.connector),
+            self.stage.env.clone(),
+            observer,
+            Turns::in_order(HANDSHAKES_AT_ONCE),
+        )?;
+        let fleet = self.fleet.insert(fleet);
+        let faults = scenario.faults.iter();
+        let faults: Vec<Fault> = faults.map(|fault| fault.on_clock(self.pace)).collect();
+        let Times { start, origin, .. } = self.times;
+        if let Some(function) = &self.function {
+            function.fails(&faults, origin);
+        }
+        let trouble = fault::service::begin(&faults, self.stage, (start, origin)).await?;
+        for (index, credential) in (0..).zip(born_with) {
+            fleet.store(DeviceIndex(index), credential.clone()).await?;
+        }
+        let end = start + self.pace.procedure(scenario.duration);
+        for step in after {
+            let taken = take_step(&self.operator, step, self.pace, start, end, fleet).await;
+            self.steps.push(taken);
+        }
+        sleep_until(end).await;
+        if let Pace::RealTime(_) = self.pace {
+            // What the services tell of the last moments may still be on its way.
+            sleep(ECHO).await;
+        }
+        trouble.end()?;
+        Ok(())
+    }
+
+    /// Carries out the steps before time zero, and waits for it.
+    async fn prepare(&mut self, before: &[Step]) {
+        for step in before {
+            self.steps.push(self.operator.carry_out(step, None).await);
+        }
+        sleep_until(self.times.start).await;
+        let late = Instant::now().saturating_duration_since(self.times.start);
+        if late > Duration::from_millis(50) {
+            // Preparation took longer than was foreseen; everything happens that much later.
+            self.times.start += late;
+            self.times.origin = self.stage.env.clock.now_ms();
+            let terms = terms(self.scenario, self.pace, &self.times);
+            self.ledger.put_off(terms);
+        }
+    }
 }
 
 async fn take_step(
