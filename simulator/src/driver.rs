@@ -8,7 +8,6 @@
 pub(crate) mod fake;
 pub(crate) mod schedule;
 pub(crate) mod transport;
-pub(crate) mod turns;
 mod websocket;
 
 use std::future::poll_fn;

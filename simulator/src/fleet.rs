@@ -13,8 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use crate::driver::turns::Turns;
-
 use crate::device::{Account, Device};
 use crate::driver::schedule::Schedule;
 use crate::driver::transport::Dialer;
@@ -65,9 +63,9 @@ impl Fleet {
         connector: Arc<dyn Connector>,
         env: Env,
         observer: Arc<dyn Observer>,
-        handshakes: Turns,
+        handshakes_at_once: usize,
     ) -> Result<Self, TlsError> {
-        let dialer = Dialer::new(&services, connector, &env.clock, handshakes)?;
+        let dialer = Dialer::new(&services, connector, &env.clock, handshakes_at_once)?;
         let Env { clock, entropy, .. } = env;
         let surroundings = Arc::new(Surroundings {
             dialer: Arc::new(dialer),

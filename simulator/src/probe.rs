@@ -11,7 +11,6 @@ use linarite_env::Clock;
 use tokio::time::timeout;
 
 use crate::driver::transport::{Dialer, Manner, Transport};
-use crate::driver::turns::Turns;
 use crate::endpoint::{Connector, Services};
 use crate::pki::Credential;
 use crate::wire::dps::{self, Answer, Meaning};
@@ -108,8 +107,7 @@ async fn open(
     host: &str,
     credential: &Credential,
 ) -> Result<Transport, String> {
-    let dialer = Dialer::new(services, connector, clock, Turns::in_order(1))
-        .map_err(|error| error.to_string())?;
+    let dialer = Dialer::new(services, connector, clock, 1).map_err(|error| error.to_string())?;
     dialer.open(host, credential, Manner::default(), None).await
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::checker::{Ledger, Names, Terms, Troubled};
 use crate::endpoint::{Connector, Services};
 use crate::fault::{self, Fault};
-use crate::fleet::{Fleet, Turns};
+use crate::fleet::Fleet;
 use crate::function::{Function, Hosted};
 use crate::interrupt::Interrupt;
 use crate::observation::{DeviceIndex, Generation, Observation, Observer};
@@ -233,7 +233,7 @@ impl Procedure<'_> {
             Arc::clone(&self.stage.connector),
             self.stage.env.clone(),
             observer,
-            Turns::in_order(HANDSHAKES_AT_ONCE),
+            HANDSHAKES_AT_ONCE,
         )?;
         let fleet = self.fleet.insert(fleet);
         let faults = scenario.faults.iter();

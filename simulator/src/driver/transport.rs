@@ -12,11 +12,11 @@ use linarite_env::Clock;
 use rumqttc::mqttbytes::Error;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::turns::{Purpose, Turns};
 use super::websocket;
 use crate::endpoint::{BoxedStream, Connector, Port, Services};
 use crate::fault::stream::Weather;
@@ -51,12 +51,11 @@ impl Default for Manner {
     }
 }
 
-/// Opens connections, each handshake in its turn.
+/// Opens connections, so many handshakes at once and no more.
 pub(crate) struct Dialer {
     connector: Arc<dyn Connector>,
     tls: Client,
-    turns: Turns,
-    dps_host: String,
+    handshakes: Semaphore,
 }
 
 impl Dialer {
@@ -64,13 +63,14 @@ impl Dialer {
         services: &Services,
         connector: Arc<dyn Connector>,
         clock: &Clock,
-        turns: Turns,
+        handshakes_at_once: usize,
     ) -> Result<Self, TlsError> {
+        let tls = Client::new(&services.ca_der, clock)?;
+        let permits = handshakes_at_once.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self {
             connector,
-            tls: Client::new(&services.ca_der, clock)?,
-            turns,
-            dps_host: services.dps_host.clone(),
+            tls,
+            handshakes: Semaphore::new(permits),
         })
     }
 
@@ -87,11 +87,8 @@ impl Dialer {
         let _turn = if weather.as_ref().is_some_and(Weather::is_rough) {
             None
         } else {
-            let purpose = match host == self.dps_host {
-                true => Purpose::Registering,
-                false => Purpose::Connecting,
-            };
-            Some(self.turns.take(purpose).await?)
+            let turn = self.handshakes.acquire().await;
+            Some(turn.map_err(|closed| closed.to_string())?)
         };
         match timeout(
             DIAL_TIMEOUT,
@@ -242,13 +239,7 @@ mod tests {
         let (fake, doors) = (Fake::new(), Arc::new(Doors::default()));
         let leaf = fake.pki.leaf("ca", "dev-1", Generation(1), 0, NOW).unwrap();
         let connector = Arc::clone(&doors) as _;
-        let dialer = Dialer::new(
-            &fake.services,
-            connector,
-            &Clock::system(),
-            Turns::in_order(1),
-        )
-        .unwrap();
+        let dialer = Dialer::new(&fake.services, connector, &Clock::system(), 1).unwrap();
         for transport in [firmware::Transport::Mqtt, firmware::Transport::MqttWs] {
             let manner = Manner {
                 transport,

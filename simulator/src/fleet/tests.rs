@@ -66,7 +66,7 @@ async fn rollover() -> Trace {
         Arc::clone(&fake) as _,
         env,
         Arc::clone(&recorder) as _,
-        Turns::in_order(4),
+        4,
     )
     .unwrap();
     for generation in [Generation(1), Generation(2)] {
@@ -142,15 +142,7 @@ async fn a_credential_for_nobody_is_refused() {
     let observer = Arc::new(Recorder::default());
     let connector = Arc::clone(&fake) as _;
     let services = fake.services.clone();
-    let fleet = Fleet::start(
-        plans(),
-        services,
-        connector,
-        env,
-        observer,
-        Turns::in_order(4),
-    )
-    .unwrap();
+    let fleet = Fleet::start(plans(), services, connector, env, observer, 4).unwrap();
     let credential = fake
         .pki
         .leaf("ca", "dev-99", Generation(1), 0, 2 * NOW)
@@ -164,13 +156,7 @@ async fn a_credential_for_nobody_is_refused() {
 fn a_task_is_small() {
     let fake = Fake::new();
     let env = Env::new(Clock::system(), 7);
-    let dialer = Dialer::new(
-        &fake.services,
-        Arc::clone(&fake) as _,
-        &env.clock,
-        Turns::in_order(1),
-    )
-    .unwrap();
+    let dialer = Dialer::new(&fake.services, Arc::clone(&fake) as _, &env.clock, 1).unwrap();
     let observer = Arc::new(Recorder::default());
     let surroundings = Surroundings {
         dialer: Arc::new(dialer),

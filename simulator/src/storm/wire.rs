@@ -22,7 +22,7 @@ use super::outcome::Outcome;
 use super::progress::Progress;
 use super::tally::Tally;
 use super::{Opening, Plan, name_of};
-use crate::fleet::{Fleet, Turns};
+use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
 use crate::lab::LabMode;
 use crate::observation::{DeviceIndex, Observation, Observer};
@@ -160,18 +160,13 @@ async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Res
     let tally = plan.tally(opening.by_device.clone());
     let progress = opening.progress(shown);
     let watch = Arc::new(Watch::new(clock.now_ms(), tally, progress));
-    let turns = match plan.over {
-        // Where time is real, the poll that comes last is what all wait for in the end.
-        Over::Sockets => Turns::registrations_first(HANDSHAKES_AT_ONCE),
-        Over::Nothing | Over::Pipes => Turns::in_order(HANDSHAKES_AT_ONCE),
-    };
     let fleet = Fleet::start(
         plans,
         stage.lab.services.clone(),
         Arc::clone(&stage.lab.connector),
         stage.env.clone(),
         Arc::clone(&watch) as _,
-        turns,
+        HANDSHAKES_AT_ONCE,
     )?;
     let storm = async {
         for ((index, credential), next) in (0..).zip(credentials).zip(next) {

@@ -8,7 +8,7 @@ use super::super::prologue::check_all;
 use super::super::tally::Tally;
 use super::super::{Opening, Plan};
 use super::{HANDSHAKES_AT_ONCE, Watch, device_plans};
-use crate::fleet::{Fleet, Turns};
+use crate::fleet::Fleet;
 use crate::interrupt::Interrupt;
 use crate::observation::DeviceIndex;
 use crate::pki::Credential;
@@ -42,7 +42,7 @@ pub(super) async fn play(
         Arc::clone(&stage.lab.connector),
         stage.env.clone(),
         Arc::clone(&watch) as _,
-        Turns::in_order(HANDSHAKES_AT_ONCE),
+        HANDSHAKES_AT_ONCE,
     )?;
     let provisioned = async {
         for (index, credential) in (0..).zip(credentials) {
