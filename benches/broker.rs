@@ -31,6 +31,7 @@ use linarite::service_client::{Authorization, Call, ConnectionString, ServiceCli
 use linarite::tls::Client;
 use linarite::wire::{Packet, hub};
 use linarite_env::Clock;
+use mimalloc::MiMalloc;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -46,6 +47,10 @@ use common::process::{self, Server};
 use common::ratio::{self, filter, quantile, thorough};
 use common::stage::{self, DPS, HUB, ISSUER, ROOT};
 use mosquitto::Mosquitto;
+
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How many devices wait for their connection at a time.
 const AT_ONCE: usize = 32;

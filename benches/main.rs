@@ -14,6 +14,11 @@ mod telemetry;
 
 use common::ratio::{self, Line};
 use criterion::Criterion;
+use mimalloc::MiMalloc;
+
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Ratios = fn(bool) -> anyhow::Result<Vec<Line>>;
 

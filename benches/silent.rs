@@ -23,6 +23,7 @@ use linarite::endpoint::{Connector, Services};
 use linarite::pki::Pki;
 use linarite::tls::Client;
 use linarite_env::Clock;
+use mimalloc::MiMalloc;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -35,6 +36,10 @@ use common::cost::{cost, lines_of};
 use common::process::{self, Server};
 use common::ratio::{self, filter, thorough};
 use common::stage::{self, DPS, HUB, ISSUER};
+
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The beginning of a record that announces 512 bytes of handshake.
 const HALF_A_HELLO: [u8; 11] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3];

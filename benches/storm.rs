@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use linarite::interrupt::Interrupt;
 use linarite::storm::{Over, Plan};
 use linarite_env::Clock;
+use mimalloc::MiMalloc;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -25,6 +26,10 @@ use tokio::task::JoinSet;
 use common::bare::Bare;
 use common::ratio::{self, Effort, Subject, filter, interleave, thorough};
 use common::stage::{self, DPS, ISSUER};
+
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Handshakes at a time, as in a storm.
 const AT_ONCE: u32 = 64;
