@@ -20,9 +20,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use linarite_emulator::fault::{DpsFault, DpsTrouble};
 use linarite_emulator::outgoing::{Dial, Dialing};
-use linarite_emulator::{Config, Door, Emulator};
+use linarite_emulator::{Addresses, Config, Door, Emulator};
 use linarite_env::Env;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::endpoint::{BoxedStream, Connecting, Connector, Port, Services};
 use crate::fault::DpsAnswer;
@@ -63,6 +64,8 @@ pub struct Lab {
     /// The way to it.
     pub connector: Arc<dyn Connector>,
     emulator: Emulator,
+    /// Of an emulator that listens.
+    _threads: Option<Threads>,
 }
 
 impl Lab {
@@ -103,22 +106,24 @@ impl Lab {
     }
 
     async fn with(env: Env, mode: LabMode, config: Config) -> anyhow::Result<Self> {
-        let outside = Outside::default();
-        let emulator = match mode {
-            LabMode::InMemory => Emulator::with_dialer(config, env, Arc::new(outside.clone())),
-            LabMode::Loopback | LabMode::LoopbackFrom { .. } => Emulator::new(config, env),
-        };
-        let emulator = emulator.context("the lab's emulator")?;
-        let connector: Arc<dyn Connector> = match mode {
-            LabMode::InMemory => Arc::new(Pipes(Wanted(emulator.clone()), outside)),
+        let (emulator, connector, threads) = match mode {
+            LabMode::InMemory => {
+                let outside = Outside::default();
+                let emulator = Emulator::with_dialer(config, env, Arc::new(outside.clone()))
+                    .context("the lab's emulator")?;
+                let pipes = Pipes(Wanted(emulator.clone()), outside);
+                (emulator, Arc::new(pipes) as Arc<dyn Connector>, None)
+            }
             LabMode::Loopback | LabMode::LoopbackFrom { .. } => {
-                let addresses = emulator.listen().await.context("the lab's listeners")?;
-                Arc::new(Sockets {
+                let threads = Threads::start()?;
+                let (emulator, addresses) = threads.serve(config, env).await?;
+                let sockets = Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
                     trouble: Arc::new(Wanted(emulator.clone())),
                     sources: Sources::of(mode),
-                })
+                };
+                (emulator, Arc::new(sockets) as _, Some(threads))
             }
         };
         let services = Services {
@@ -133,12 +138,47 @@ impl Lab {
             services,
             connector,
             emulator,
+            _threads: threads,
         })
     }
 
     /// Ends every connection and waits for the emulator's tasks; gives whether all ended.
     pub async fn stop(self) -> bool {
         self.emulator.stop(GRACE).await
+    }
+}
+
+/// Threads of an emulator that listens, as if it were another process. On those of the fleet each
+/// end of a connection would wake the other's thread: a tenth of the work of a storm.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> anyhow::Result<Self> {
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        Ok(Self(Some(runtime.context("the threads of the lab")?)))
+    }
+
+    /// An emulator that listens, at work on these threads.
+    async fn serve(&self, config: Config, env: Env) -> anyhow::Result<(Emulator, Addresses)> {
+        let served = async {
+            let emulator = Emulator::new(config, env).context("the lab's emulator")?;
+            let addresses = emulator.listen().await.context("the lab's listeners")?;
+            anyhow::Ok((emulator, addresses))
+        };
+        let runtime = self
+            .0
+            .as_ref()
+            .context("the threads of the lab have ended")?;
+        runtime.spawn(served).await?
+    }
+}
+
+impl Drop for Threads {
+    /// Lets them end by themselves: a lab is dropped where nothing may wait.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
