@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, SignatureScheme, SupportedCipherSuite};
 use tokio_rustls::TlsConnector;
 
 use crate::pki::Credential;
@@ -47,7 +47,7 @@ impl Client {
     /// # Errors
     /// [`TlsError::Authority`] or [`TlsError::Verifier`] when the certificate is not usable.
     pub fn new(services_ca_der: &[u8], clock: &Clock) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from(services_ca_der.to_vec());
         roots.add(authority).map_err(TlsError::Authority)?;
@@ -95,6 +95,22 @@ impl Client {
         config.resumption = Resumption::disabled();
         Ok(TlsConnector::from(Arc::new(config)))
     }
+}
+
+/// Cryptography that offers the smallest keys first, as small devices do: most of what a handshake
+/// does besides signatures is hashing, and SHA-256 has instructions of its own where SHA-384 has
+/// none.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let rank = |suite: &SupportedCipherSuite| match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        _ => 1,
+    };
+    // Stable: all else keeps its order.
+    provider.cipher_suites.sort_by_key(rank);
+    provider
 }
 
 /// A connector for a single use: [`Client::new`] and [`Client::connector`] in one.
@@ -173,6 +189,15 @@ mod tests {
         assert!(shows.config().client_auth_cert_resolver.has_certs());
         let silent = client.connector(None).unwrap();
         assert!(!silent.config().client_auth_cert_resolver.has_certs());
+    }
+
+    #[test]
+    fn all_suites_are_offered_those_with_sha_256_and_small_keys_first() {
+        let offered = provider().cipher_suites;
+        let usual = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+        assert!(offered.len() == usual.len() && usual.iter().all(|suite| offered.contains(suite)));
+        let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
+        assert_eq!(offered.first().map(|suite| suite.suite()), Some(first));
     }
 
     #[test]
