@@ -1,8 +1,10 @@
 //! How a device's firmware behaves, as data.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::plan::Window;
+use crate::wire::dps::API_VERSION;
 
 /// What makes the firmware roll to a certificate it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -108,6 +110,16 @@ pub enum Transport {
     MqttWs,
 }
 
+/// Under which registration id the firmware asks DPS (R-A4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistersAs {
+    /// The common name of the certificate that it shows.
+    CommonName,
+    /// The name that it was given in the factory, whatever its certificate says.
+    Device,
+}
+
 /// How the firmware spreads its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -153,6 +165,10 @@ pub struct Firmware {
     pub power_loss: Option<PowerLoss>,
     /// How it reaches its services.
     pub transport: Transport,
+    /// Under which registration id it asks DPS.
+    pub registers_as: RegistersAs,
+    /// The version of the device API that it speaks, such as `2019-03-31` (R-C7).
+    pub dps_api_version: Cow<'static, str>,
     /// How far its clock, by which it judges certificates, is ahead of the time, in milliseconds;
     /// its timers are right.
     pub clock_skew_ms: i64,
@@ -183,6 +199,8 @@ impl Default for Firmware {
             persists: Persists::WhenDelivered,
             power_loss: None,
             transport: Transport::Mqtt,
+            registers_as: RegistersAs::CommonName,
+            dps_api_version: Cow::Borrowed(API_VERSION),
             clock_skew_ms: 0,
             on_throttle: OnThrottle::AsTold,
             awake: Vec::new(),

@@ -285,6 +285,8 @@ pub enum Reprovision {
     Reset,
     /// It stays where it is.
     Never,
+    /// The entry has no policy: what becomes of it depends on its API (R-C7).
+    Unset,
 }
 
 /// Who chooses the hub of a device that registers (R-B11).

@@ -10,7 +10,7 @@ use std::time::Duration;
 use linarite_env::UnixMillis;
 
 use super::{ANSWER_TIMEOUT, Assignment, Device, Errand, Link, Output, later};
-use crate::firmware::{Persists, PowerLoss};
+use crate::firmware::{Persists, PowerLoss, RegistersAs};
 use crate::observation::{Generation, Observation};
 use crate::wire::dps::{self, Answer, Meaning};
 use crate::wire::{self, ConnectReturnCode, Packet};
@@ -127,7 +127,8 @@ impl Device {
         if self.registration.step != Step::Dialling {
             return;
         }
-        let packet = dps::connect_packet(&self.account.id_scope, &self.shown_id());
+        let (scope, version) = (&self.account.id_scope, &self.firmware.dps_api_version);
+        let packet = dps::connect_packet_by(version, scope, &self.shown_id());
         self.send_dps(packet, Step::Connack, now);
     }
 
@@ -208,9 +209,12 @@ impl Device {
         self.send_dps(packet, Step::Answer, now);
     }
 
-    /// The id to register under: the common name of the certificate that is shown (R-A4).
+    /// The id to register under: usually the common name of the certificate that is shown (R-A4).
     fn shown_id(&self) -> Arc<str> {
-        let shown = self.store.get(self.registration.generation);
+        let shown = match self.firmware.registers_as {
+            RegistersAs::CommonName => self.store.get(self.registration.generation),
+            RegistersAs::Device => None,
+        };
         shown.map_or_else(
             || Arc::clone(&self.registration_id),
             |credential| credential.common_name().into(),

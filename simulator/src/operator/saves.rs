@@ -123,11 +123,16 @@ impl Operator {
         if let Some(name) = hub {
             document["iotHubs"] = json!([self.host_of(name)?]);
         }
-        if let Some(policy) = reprovision {
-            document["reprovisionPolicy"] = json!({
-                "updateHubAssignment": *policy != Reprovision::Never,
-                "migrateDeviceData": *policy == Reprovision::Migrate,
-            });
+        match reprovision {
+            // What was read names a policy though there be none.
+            Some(Reprovision::Unset) => document["reprovisionPolicy"] = Value::Null,
+            Some(policy) => {
+                document["reprovisionPolicy"] = json!({
+                    "updateHubAssignment": *policy != Reprovision::Never,
+                    "migrateDeviceData": *policy == Reprovision::Migrate,
+                });
+            }
+            None => {}
         }
         self.allocate(&mut document, *allocation)?;
         self.dps(Method::PUT, &path, etag.as_deref(), Some(document))

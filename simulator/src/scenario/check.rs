@@ -1,5 +1,6 @@
 //! Checks a raw scenario wholly and resolves it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -15,6 +16,7 @@ use crate::firmware::Firmware;
 use crate::observation::Generation;
 use crate::plan::Window;
 use crate::readings::Readings;
+use crate::wire::dps::API_VERSION;
 
 const LONGEST_RUN: Span = Span(3660 * DAY_MS);
 const MESSAGES_MAX: u64 = 1_000_000;
@@ -380,6 +382,11 @@ fn firmware(
             keeps: entry.keeps.unwrap_or(default.keeps),
             answers: entry.answers.unwrap_or(default.answers),
             transport: entry.transport.unwrap_or(default.transport),
+            registers_as: entry.registers_as.unwrap_or(default.registers_as),
+            dps_api_version: match &entry.dps_api_version {
+                Some(version) => Cow::Owned(api_version(source, version)?),
+                None => default.dps_api_version,
+            },
             clock_skew_ms: entry
                 .clock_skew
                 .map_or(default.clock_skew_ms, |skew| skew.0),
@@ -392,6 +399,18 @@ fn firmware(
         models.push((share, model));
     }
     Ok(models)
+}
+
+/// A version of DPS's device API: a date, and perhaps that it is a preview.
+fn api_version(source: Source<'_>, raw: &Spanned<String>) -> Checked<String> {
+    let text = raw.get_ref();
+    let date = text.strip_suffix("-preview").unwrap_or(text);
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    if time::Date::parse(date, format).is_ok() {
+        return Ok(text.clone());
+    }
+    let message = format!("`{text}` is no version of an API; one looks like `{API_VERSION}`");
+    Err(at(source, raw, message))
 }
 
 fn expectation(source: Source<'_>, raw: Option<&RawExpect>) -> Checked<Expectation> {

@@ -13,7 +13,8 @@ use super::limits::RawLimits;
 use super::readings::{RawMatrix, RawSettings};
 use super::{Allocation, Reprovision};
 use crate::firmware::{
-    Answers, Keeps, OnBoot, OnUnauthorized, Persists, PowerLoss, RollOrder, Transport, Trigger,
+    Answers, Keeps, OnBoot, OnUnauthorized, Persists, PowerLoss, RegistersAs, RollOrder, Transport,
+    Trigger,
 };
 
 /// The whole file.
@@ -155,6 +156,10 @@ pub(super) struct RawFirmware {
     pub(super) backoff: RawBackoff,
     #[serde(default)]
     pub(super) transport: Option<Transport>,
+    #[serde(default)]
+    pub(super) registers_as: Option<RegistersAs>,
+    #[serde(default)]
+    pub(super) dps_api_version: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) clock_skew: Option<Span>,
     #[serde(default)]

@@ -6,6 +6,7 @@ use super::duration::DAY_MS;
 use super::pace::Pace;
 use super::plan::device_plans;
 use super::*;
+use crate::firmware::RegistersAs;
 use crate::observation::DeviceIndex;
 
 pub(super) const GOOD: &str = r#"
@@ -512,4 +513,21 @@ fn a_clock_is_slow_or_fast() {
     let message = Scenario::parse("s.toml", &text).unwrap_err().to_string();
     assert!(message.starts_with("s.toml:20: "), "{message}");
     assert!(message.contains("write it like"), "{message}");
+}
+
+#[test]
+fn firmware_has_an_id_and_an_api_of_its_own() {
+    let keys = "share = 3\nregisters_as = \"device\"\ndps_api_version = \"2021-06-01-preview\"";
+    let scenario = Scenario::parse("s.toml", &GOOD.replacen("share = 3", keys, 1)).unwrap();
+    let [old, usual] = [0, 1].map(|index| &scenario.fleet.firmware[index].1);
+    assert_eq!(old.registers_as, RegistersAs::Device);
+    assert_eq!(old.dps_api_version, "2021-06-01-preview");
+    assert_eq!(usual.registers_as, RegistersAs::CommonName);
+    assert_eq!(usual.dps_api_version, "2019-03-31");
+
+    let keys = "share = 3\ndps_api_version = \"2019-13-31\"";
+    let wrong = Scenario::parse("s.toml", &GOOD.replacen("share = 3", keys, 1));
+    let message = wrong.unwrap_err().to_string();
+    assert!(message.starts_with("s.toml:20: "), "{message}");
+    assert!(message.contains("`2019-13-31` is no version"), "{message}");
 }

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::{Packet, QoS, connect, escaped, publish, subscribe};
 
-const API_VERSION: &str = "2019-03-31";
+/// The version of the device API that devices speak unless their firmware model says otherwise.
+pub const API_VERSION: &str = "2019-03-31";
 const ANSWER_PREFIX: &str = "$dps/registrations/res/";
 
 /// Seconds between packets that DPS is promised, longer than a device ever waits there.
@@ -14,8 +15,14 @@ const KEEP_ALIVE: u16 = 180;
 /// The CONNECT of a device to DPS.
 #[must_use]
 pub fn connect_packet(id_scope: &str, registration_id: &str) -> Packet {
+    connect_packet_by(API_VERSION, id_scope, registration_id)
+}
+
+/// The same of a device that speaks another version of the API.
+#[must_use]
+pub fn connect_packet_by(api_version: &str, id_scope: &str, registration_id: &str) -> Packet {
     let username = format!(
-        "{id_scope}/registrations/{registration_id}/api-version={API_VERSION}&ClientVersion={}",
+        "{id_scope}/registrations/{registration_id}/api-version={api_version}&ClientVersion={}",
         escaped(concat!("linarite/", env!("CARGO_PKG_VERSION"))),
     );
     connect(registration_id, username, KEEP_ALIVE, true)
