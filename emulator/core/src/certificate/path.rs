@@ -105,18 +105,6 @@ impl CaStore {
         self.0.iter()
     }
 
-    /// How many certificates there are, verified or not.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn verified(&self) -> impl Iterator<Item = &Certificate> {
         self.0
             .values()

@@ -56,7 +56,6 @@ pub enum PresentedCredential<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     id: IdentityId,
-    generation_id: String,
     by: AdmittedBy,
 }
 
@@ -245,12 +244,6 @@ impl Admitted {
         &self.id
     }
 
-    /// The generation of its identity: a session of another one must end (R-E6).
-    #[must_use]
-    pub fn generation_id(&self) -> &str {
-        &self.generation_id
-    }
-
     /// What let it in.
     #[must_use]
     pub fn by(&self) -> AdmittedBy {
@@ -351,11 +344,7 @@ pub fn admit(
             });
         }
     };
-    Ok(Admitted {
-        id: id.clone(),
-        generation_id: identity.generation_id.clone(),
-        by,
-    })
+    Ok(Admitted { id: id.clone(), by })
 }
 
 /// R-G8. A hub always looks at validity; that DPS may not is another setting.

@@ -282,8 +282,8 @@ fn a_store_forgets_what_is_removed() {
     let leaf = chain(&root.issue("dev"), &[&root]);
     let before = known.clone();
     let name = CertificateName::parse("root").unwrap();
-    assert!(known.get(&name).is_some_and(|ca| ca.verified) && known.len() == 1);
-    assert!(known.remove(&name).is_some() && known.is_empty());
+    assert!(known.get(&name).is_some_and(|ca| ca.verified));
+    assert!(known.remove(&name).is_some() && known.get(&name).is_none());
     assert_eq!(
         outcome(&leaf, &known, &Settings::default(), NOW),
         "no anchor"
@@ -299,11 +299,10 @@ fn a_store_forgets_what_is_removed() {
 fn a_store_holds_what_was_put_in_and_not_taken_out() {
     let (a, b) = (Authority::root("a"), Authority::root("b"));
     let mut both = store(&[(&a, true), (&b, false)]);
-    assert_eq!((both.len(), both.is_empty()), (2, false));
     let names: Vec<_> = both.iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(names.len(), 2);
     for name in &names {
         assert!(both.remove(name).is_some());
     }
-    assert_eq!((both.len(), both.is_empty()), (0, true));
+    assert!(both.iter().next().is_none());
 }
