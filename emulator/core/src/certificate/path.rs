@@ -100,11 +100,6 @@ impl CaStore {
         self.0.remove(name)
     }
 
-    /// All certificates, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&CertificateName, &CaCertificate)> {
-        self.0.iter()
-    }
-
     fn verified(&self) -> impl Iterator<Item = &Certificate> {
         self.0
             .values()
