@@ -115,8 +115,7 @@ impl Lab {
                 (emulator, Arc::new(pipes) as Arc<dyn Connector>, None)
             }
             LabMode::Loopback | LabMode::LoopbackFrom { .. } => {
-                let threads = Threads::start()?;
-                let (emulator, addresses) = threads.serve(config, env).await?;
+                let (threads, emulator, addresses) = Threads::serving(config, env).await?;
                 let sockets = Sockets {
                     mqtt: addresses.mqtt,
                     https: addresses.https,
@@ -153,23 +152,19 @@ impl Lab {
 struct Threads(Option<Runtime>);
 
 impl Threads {
-    fn start() -> anyhow::Result<Self> {
+    /// An emulator that listens, at work on threads of its own, which end with what is given first.
+    async fn serving(config: Config, env: Env) -> anyhow::Result<(Self, Emulator, Addresses)> {
         let runtime = Builder::new_multi_thread().enable_all().build();
-        Ok(Self(Some(runtime.context("the threads of the lab")?)))
-    }
-
-    /// An emulator that listens, at work on these threads.
-    async fn serve(&self, config: Config, env: Env) -> anyhow::Result<(Emulator, Addresses)> {
-        let served = async {
+        let runtime = runtime.context("the threads of the lab")?;
+        let served = runtime.spawn(async {
             let emulator = Emulator::new(config, env).context("the lab's emulator")?;
             let addresses = emulator.listen().await.context("the lab's listeners")?;
             anyhow::Ok((emulator, addresses))
-        };
-        let runtime = self
-            .0
-            .as_ref()
-            .context("the threads of the lab have ended")?;
-        runtime.spawn(served).await?
+        });
+        // From here on an error ends them as a lab does that is dropped.
+        let threads = Self(Some(runtime));
+        let (emulator, addresses) = served.await??;
+        Ok((threads, emulator, addresses))
     }
 }
 
