@@ -228,7 +228,8 @@ struct Watch {
 }
 
 struct Seen {
-    tally: Tally,
+    /// None once the counts were taken.
+    tally: Option<Tally>,
     progress: Progress,
     /// Devices that are connected now.
     connected: u32,
@@ -240,7 +241,7 @@ impl Watch {
     fn new(origin: UnixMillis, tally: Tally, progress: Progress) -> Self {
         let seen = Seen {
             pasts: vec![None; tally.served.len()],
-            tally,
+            tally: Some(tally),
             progress,
             connected: 0,
         };
@@ -259,6 +260,10 @@ impl Watch {
         u64::try_from(at.since(self.origin)).unwrap_or(0)
     }
 
+    fn stalls_at_ms(&self) -> Option<u64> {
+        self.seen().tally.as_ref()?.stalls_at_ms()
+    }
+
     /// Waits until every device is served, or nothing is to be hoped for any more, or for
     /// `give_up`; which of them it was can be told from the counts.
     async fn until_over(&self, give_up: Duration, clock: &Clock) {
@@ -266,7 +271,7 @@ impl Watch {
         let all_served = self.done.notified();
         tokio::pin!(all_served);
         loop {
-            let stalls_at = self.seen().tally.stalls_at_ms();
+            let stalls_at = self.stalls_at_ms();
             let stalls_at = stalls_at.map(|ms| after(self.origin, Duration::from_millis(ms)));
             let until = stalls_at.map_or(end, |stalls_at| stalls_at.min(end));
             // Nobody has got further since the last look.
@@ -289,26 +294,30 @@ impl Watch {
             let at_ms = self.since_start(clock.now_ms());
             let mut seen = self.seen();
             let Seen {
-                tally, progress, ..
-            } = &mut *seen;
-            if tally.served.is_empty() {
+                tally: Some(tally),
+                progress,
+                ..
+            } = &mut *seen
+            else {
                 return;
-            }
+            };
             progress.look(at_ms, tally);
         }
     }
 
-    /// The counts, and how many devices are connected; nothing is counted after.
+    /// The counts, and how many devices are connected; nothing is counted after, and who asks again
+    /// is told of no device.
     fn close(&self) -> (Tally, u32) {
         let mut seen = self.seen();
-        let tally = std::mem::replace(&mut seen.tally, Tally::new(Vec::new(), None));
+        let tally = seen.tally.take();
+        let tally = tally.unwrap_or_else(|| Tally::new(Vec::new(), None));
         (tally, seen.connected)
     }
 
     /// What those know of where they belong who were connected; nothing is noted after.
     fn pasts(&self) -> Vec<Past> {
-        let pasts = std::mem::take(&mut self.seen().pasts);
         let (tally, _) = self.close();
+        let pasts = std::mem::take(&mut self.seen().pasts);
         let served = { pasts.into_iter().zip(tally.served) }.filter(|(_, served)| served.is_some());
         served.filter_map(|(past, _)| past).collect()
     }
@@ -318,33 +327,36 @@ impl Observer for Watch {
     fn observe(&self, device: DeviceIndex, at: UnixMillis, observation: Observation) {
         let (at_ms, index) = (self.since_start(at), device.0 as usize);
         let mut seen = self.seen();
-        if index >= seen.tally.served.len() {
+        let Seen {
+            tally: Some(tally),
+            progress,
+            connected,
+            pasts,
+        } = &mut *seen
+        else {
             // The counts were taken; the fleet is being stopped.
             return;
-        }
+        };
         match observation {
-            Observation::SessionOpened { .. } => seen.connected += 1,
-            Observation::SessionClosed { .. } => {
-                seen.connected = seen.connected.saturating_sub(1);
-            }
+            Observation::SessionOpened { .. } => *connected += 1,
+            Observation::SessionClosed { .. } => *connected = connected.saturating_sub(1),
             _ => {}
         }
         if let Some(past) = past_of(&observation) {
-            seen.pasts[index] = Some(past);
+            pasts[index] = Some(past);
         }
-        let served = seen.tally.note(index, at_ms, &observation);
-        let Seen {
-            tally, progress, ..
-        } = &mut *seen;
+        let served = tally.note(index, at_ms, &observation);
         progress.tick(at_ms, tally);
-        if served && seen.tally.all_served() {
+        if served && tally.all_served() {
             self.done.notify_one();
         }
     }
 
     fn poll_put_off(&self, at: UnixMillis) {
         let at_ms = self.since_start(at);
-        self.seen().tally.poll_put_off(at_ms);
+        if let Some(tally) = &mut self.seen().tally {
+            tally.poll_put_off(at_ms);
+        }
     }
 }
 

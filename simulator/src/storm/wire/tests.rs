@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 use linarite_core::hub::tier::{Edition, Tier};
 
 use super::*;
+use crate::observation::Generation;
 use crate::storm::{Limits, Patience};
 
 fn plan(devices: u32, registrations: u32, over: Over) -> Plan {
@@ -113,6 +114,27 @@ fn naive_firmware_that_keeps_itself_out_is_given_up_over_either() {
         let (served, over) = (outcome.served, plan.over);
         assert!(outcome.stalled && served < 60, "{served} over {over:?}");
     }
+}
+
+/// A fleet that is being stopped still observes.
+#[test]
+fn once_the_counts_are_taken_nothing_is_counted() {
+    let clock = Clock::system();
+    let progress = Progress::new(clock.clone(), None, false);
+    let watch = Watch::new(clock.now_ms(), Tally::new(vec![0, 0], None), progress);
+    let opened = |device| {
+        let generation = Generation(1);
+        let opened = Observation::SessionOpened { generation };
+        watch.observe(DeviceIndex(device), clock.now_ms(), opened);
+    };
+    opened(0);
+    let (tally, connected) = watch.close();
+    assert_eq!((tally.served_count(), connected), (1, 1));
+    opened(1);
+    watch.poll_put_off(clock.now_ms());
+    let (tally, connected) = watch.close();
+    assert_eq!((tally.served_count(), connected), (0, 1));
+    assert_eq!((tally.served.len(), tally.polls_throttled), (0, 0));
 }
 
 #[test]
