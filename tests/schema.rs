@@ -199,6 +199,12 @@ fn real_storms_are_as_their_schema_says() {
             arrival: "batches=10/1m".parse().unwrap(),
             ..Plan::default()
         },
+        Plan {
+            cause: Cause::HubFailover {
+                down_for: Span(60_000),
+            },
+            ..Plan::default()
+        },
         held,
     ];
     for plan in plans {

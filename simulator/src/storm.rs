@@ -227,6 +227,7 @@ impl Plan {
     fn tally(&self, arrivals: Vec<u64>) -> Tally {
         let mut tally = Tally::new(arrivals, self.patience_with_all());
         tally.rolls = self.cause.rolls();
+        tally.expect_nobody_before(self.cause.back_ms());
         tally
     }
 
@@ -271,6 +272,7 @@ fn run_with(
         let mut field = Field::new(&opening.stage, plan, arrivals, progress);
         field.foresight = foresight;
         field.begin_with(held);
+        opening.stage.fail_over().await?;
         field.run(interrupt).await?;
         let (tally, fleet) = field.close();
         let outcome = opening.outcome(plan, &tally, interrupt);
@@ -310,7 +312,7 @@ impl Opening {
             began,
             stage,
             by_device,
-            forecast: Forecast::new(&arrivals, &plan.tolls()),
+            forecast: Forecast::once_back(plan.cause.back_ms(), &arrivals, &plan.tolls()),
             arrivals,
         })
     }

@@ -40,7 +40,7 @@ fn thresholds_decide_how_the_command_ends() {
 
 #[test]
 fn usage_that_is_wrong_is_answered_with_the_flag_and_what_would_be_right() {
-    let table: [(&[&str], &[&str]); 6] = [
+    let table: [(&[&str], &[&str]); 9] = [
         (
             &["--threshold", "finsh<=15m"],
             &["'--threshold <EXPRESSION>'", "did you mean `finish`?"],
@@ -70,6 +70,28 @@ fn usage_that_is_wrong_is_answered_with_the_flag_and_what_would_be_right() {
                 "--certificate-life: ",
                 "expected first-boot, root-expiry or breach",
             ],
+        ),
+        (
+            &["--cause", "power-cut", "--down-for", "10m"],
+            &[
+                "--down-for: ",
+                "expected --cause hub-failover, not power-cut",
+            ],
+        ),
+        (
+            &[
+                "--cause",
+                "hub-failover",
+                "--down-for",
+                "2h",
+                "--limit",
+                "1h",
+            ],
+            &["--down-for: ", "expected at most --limit 1h, not 2h"],
+        ),
+        (
+            &["--cause", "hub-failover", "--down-for=-10m"],
+            &["'--down-for <SPAN>'", "write it like 10m"],
         ),
     ];
     for (words, expected) in table {

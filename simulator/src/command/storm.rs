@@ -34,6 +34,9 @@ pub struct StormArgs {
     /// After a power cut devices have forgotten their hub and register first
     #[arg(long)]
     forget_hub: bool,
+    /// How long the hub lets nobody in after a failover
+    #[arg(long, value_name = "SPAN", value_parser = downtime)]
+    down_for: Option<Span>,
     /// When they come back: at-once, jitter, ramp=10m, rate=100/s or batches=1000/2m
     #[arg(long, value_name = "PROFILE", default_value = "at-once")]
     arrival: Arrival,
@@ -97,6 +100,14 @@ fn limit(text: &str) -> Result<Span, String> {
     Ok(span)
 }
 
+fn downtime(text: &str) -> Result<Span, String> {
+    let span = Span::parse(text)?;
+    match span >= Span(0) {
+        true => Ok(span),
+        false => Err(format!("`{text}` is no downtime; write it like 10m")),
+    }
+}
+
 fn life(text: &str) -> Result<Span, String> {
     let span = Span::parse(text)?;
     match span > Span(0) {
@@ -154,16 +165,7 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
     let tier = tier
         .transpose()
         .map_err(|error| format!("--units: {error}"))?;
-    let cause = match (args.cause, args.forget_hub) {
-        (cause, false) => cause,
-        (Cause::PowerCut { .. }, true) => Cause::PowerCut { forgetful: true },
-        (cause, true) => {
-            return Err(format!(
-                "--forget-hub: only devices that lost power can have forgotten their hub; expected \
-                 --cause power-cut, not {cause}"
-            ));
-        }
-    };
+    let cause = cause(args)?;
     if args.certificate_life.is_some() && !cause.issues() {
         return Err(format!(
             "--certificate-life: nobody gets a new certificate with --cause {cause}; expected \
@@ -186,6 +188,35 @@ fn plan(args: &StormArgs) -> Result<Plan, String> {
         over: args.over,
         thresholds: args.thresholds.clone(),
     })
+}
+
+/// The cause with what its own flags say of it.
+fn cause(args: &StormArgs) -> Result<Cause, String> {
+    if args.forget_hub && !matches!(args.cause, Cause::PowerCut { .. }) {
+        return Err(format!(
+            "--forget-hub: only devices that lost power can have forgotten their hub; expected \
+             --cause power-cut, not {}",
+            args.cause
+        ));
+    }
+    match (args.cause, args.down_for) {
+        (Cause::PowerCut { .. }, None) => Ok(Cause::PowerCut {
+            forgetful: args.forget_hub,
+        }),
+        (cause, None) => Ok(cause),
+        (Cause::HubFailover { .. }, Some(down_for)) if down_for <= args.limit => {
+            Ok(Cause::HubFailover { down_for })
+        }
+        (Cause::HubFailover { .. }, Some(down_for)) => Err(format!(
+            "--down-for: the storm is given up before the hub is back; expected at most --limit {}, \
+             not {down_for}",
+            args.limit
+        )),
+        (cause, Some(_)) => Err(format!(
+            "--down-for: only a hub that fails over is down for a while; expected --cause \
+             hub-failover, not {cause}"
+        )),
+    }
 }
 
 fn write(outcome: &Outcome, directory: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Why a fleet comes back, and what each of its devices has to pass for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +8,7 @@ use linarite_core::hub::tier::Metered;
 use linarite_core::throttle::RateLimit;
 
 use super::Limits;
+use crate::scenario::duration::Span;
 use crate::scenario::suggest::with_suggestion;
 
 /// Why a whole fleet comes back.
@@ -21,7 +23,10 @@ pub enum Cause {
     /// devices from their hub, which refuses them all (R-E4); they register with new certificates.
     Breach,
     /// The hub has lost all connections in one moment; each device goes straight back to it.
-    HubFailover,
+    HubFailover {
+        /// For how long from that moment on the hub lets nobody in; not negative.
+        down_for: Span,
+    },
     /// Power is back after a cut.
     PowerCut {
         /// Whether devices have forgotten their hub, so that each registers first (R-C10).
@@ -46,7 +51,7 @@ impl Cause {
         Self::FirstBoot,
         Self::RootExpiry,
         Self::Breach,
-        Self::HubFailover,
+        Self::HubFailover { down_for: Span(0) },
         Self::PowerCut { forgetful: false },
     ];
 
@@ -57,15 +62,15 @@ impl Cause {
             Self::FirstBoot => "first-boot",
             Self::RootExpiry => "root-expiry",
             Self::Breach => "breach",
-            Self::HubFailover => "hub-failover",
+            Self::HubFailover { .. } => "hub-failover",
             Self::PowerCut { .. } => "power-cut",
         }
     }
 
     /// What happens, in a sentence for people.
     #[must_use]
-    pub const fn told(self) -> &'static str {
-        match self {
+    pub fn told(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::FirstBoot => "devices are switched on for the first time, register and connect",
             Self::RootExpiry => {
                 "the hub refuses the expired certificates; devices register with new ones and connect"
@@ -73,14 +78,38 @@ impl Cause {
             Self::Breach => {
                 "the hub knows the devices no longer; they register with new certificates and connect"
             }
-            Self::HubFailover => "the hub lost every connection; devices connect again",
+            Self::HubFailover { down_for: Span(0) } => {
+                "the hub lost every connection; devices connect again"
+            }
+            Self::HubFailover { down_for } => {
+                return Cow::Owned(format!(
+                    "the hub lost every connection and lets nobody in for {down_for}; devices connect \
+                     again"
+                ));
+            }
             Self::PowerCut { forgetful: false } => {
                 "power is back; devices connect to the hub they remember"
             }
             Self::PowerCut { forgetful: true } => {
                 "power is back; devices have forgotten their hub, register and connect"
             }
+        })
+    }
+
+    /// For how long the hub lets nobody in; none where that is no question.
+    #[must_use]
+    pub const fn down_for(self) -> Option<Span> {
+        match self {
+            Self::HubFailover { down_for } => Some(down_for),
+            _ => None,
         }
+    }
+
+    /// When the hub lets devices in, in milliseconds since the start.
+    #[must_use]
+    pub fn back_ms(self) -> u64 {
+        let down_for = self.down_for().unwrap_or_default();
+        u64::try_from(down_for.0).unwrap_or(0)
     }
 
     /// Whether the fleet has to have been provisioned before.
@@ -105,7 +134,7 @@ impl Cause {
     const fn registers(self) -> bool {
         match self {
             Self::FirstBoot | Self::RootExpiry | Self::Breach => true,
-            Self::HubFailover => false,
+            Self::HubFailover { .. } => false,
             Self::PowerCut { forgetful } => forgetful,
         }
     }
@@ -191,7 +220,10 @@ mod tests {
             (Cause::FirstBoot, vec![dps, registry, connections(1)]),
             (Cause::RootExpiry, vec![dps, registry, connections(2)]),
             (Cause::Breach, vec![dps, registry, connections(2)]),
-            (Cause::HubFailover, vec![connections(1)]),
+            (
+                Cause::HubFailover { down_for: Span(0) },
+                vec![connections(1)],
+            ),
             (Cause::PowerCut { forgetful: false }, vec![connections(1)]),
             (forgetful, vec![dps, registry, connections(1)]),
         ] {

@@ -32,10 +32,14 @@ pub struct Gate {
 pub struct Forecast {
     /// When the last device can be served at the earliest, in milliseconds since the start.
     pub bound_ms: u64,
-    /// The limit that sets it; none where devices are served as they arrive.
+    /// The limit that sets it; none where devices are served as they arrive, or once the hub is
+    /// back.
     pub set_by: Option<&'static str>,
     /// All limits.
     pub gates: Vec<Gate>,
+    /// When the hub lets devices in, in milliseconds since the start.
+    #[serde(skip)]
+    back_ms: u64,
 }
 
 impl Gate {
@@ -49,11 +53,22 @@ impl Gate {
 }
 
 impl Forecast {
-    /// For devices that arrive at `arrivals`, ascending, in milliseconds since the start.
+    /// For devices that arrive at `arrivals`, ascending, at a hub that is there.
     #[must_use]
     pub fn new(arrivals: &[u64], tolls: &[Toll]) -> Self {
+        Self::once_back(0, arrivals, tolls)
+    }
+
+    /// For devices that arrive at `arrivals`, ascending, at a hub that lets nobody in before
+    /// `back_ms`; all in milliseconds since the start. Every limit is met at the hub.
+    ///
+    /// Who came before stands at its door then, and nobody has used the limits up.
+    #[must_use]
+    pub fn once_back(back_ms: u64, arrivals: &[u64], tolls: &[Toll]) -> Self {
+        let at_the_door = arrivals.iter().map(|arrival| back_ms.max(*arrival));
+        let at_the_door: Vec<u64> = at_the_door.collect();
         let gate = |toll: &Toll| {
-            let turns = turns(arrivals, toll.limit, toll.times);
+            let turns = turns(&at_the_door, toll.limit, toll.times);
             Gate {
                 name: toll.name,
                 count: toll.limit.count.get(),
@@ -64,13 +79,14 @@ impl Forecast {
             }
         };
         let gates: Vec<Gate> = tolls.iter().map(gate).collect();
-        let last = arrivals.last().copied().unwrap_or(0);
+        let last = at_the_door.last().copied().unwrap_or(back_ms);
         let slowest = gates.iter().max_by_key(|gate| gate.finish_ms);
         let slowest = slowest.filter(|gate| gate.finish_ms > last);
         Self {
             bound_ms: slowest.map_or(last, |gate| gate.finish_ms),
             set_by: slowest.map(|gate| gate.name),
             gates,
+            back_ms,
         }
     }
 
@@ -93,8 +109,9 @@ impl Forecast {
     /// How many devices can be served by `at_ms` at the most, of those that `arrived` by then.
     #[must_use]
     pub fn served_by(&self, at_ms: u64, arrived: usize) -> usize {
+        let let_in = if at_ms < self.back_ms { 0 } else { arrived };
         let through = |gate: &Gate| gate.turns.partition_point(|turn| *turn <= at_ms);
-        self.gates.iter().map(through).fold(arrived, usize::min)
+        self.gates.iter().map(through).fold(let_in, usize::min)
     }
 }
 
@@ -127,6 +144,7 @@ mod tests {
     use linarite_core::hub::tier::{Edition, Tier};
 
     use super::*;
+    use crate::scenario::duration::Span;
     use crate::storm::Limits;
     use crate::storm::cause::Cause;
 
@@ -208,6 +226,54 @@ mod tests {
         // 5,000 devices, 500 of them from the bucket and 500 a minute.
         assert_eq!(forecast.bound_ms, 540_000);
         assert_eq!(forecast.served_by(60_000, 2_000), 1_000);
+    }
+
+    /// For a fleet on one unit of S1, whose door lets 100 a second through.
+    fn once_back(back_ms: u64, arrivals: &[u64]) -> Forecast {
+        let limits = limits(1_000, Some((Edition::S1, 1)));
+        let cause = Cause::HubFailover { down_for: Span(0) };
+        Forecast::once_back(back_ms, arrivals, &cause.tolls(&limits))
+    }
+
+    /// R-H5: who came while the hub was down stands at its door when it is back.
+    #[test]
+    fn nobody_is_let_in_before_the_hub_is_back() {
+        let connections = Some("hub connections");
+        let (back, at_once) = (600_000, [0; 1_000]);
+        let forecast = once_back(back, &at_once);
+        assert_eq!((forecast.bound_ms, forecast.set_by), (609_000, connections));
+        assert_eq!(forecast.gates[0].finish_ms, 609_000);
+        for (at_ms, served) in [
+            (0, 0),
+            (599_999, 0),
+            (600_000, 100),
+            (601_000, 200),
+            (609_000, 1_000),
+        ] {
+            assert_eq!(forecast.served_by(at_ms, 1_000), served, "{at_ms}");
+        }
+        assert_eq!(once_back(0, &at_once).bound_ms, 9_000);
+    }
+
+    #[test]
+    fn the_hub_sets_the_bound_where_its_door_holds_nobody_up() {
+        let forecast = once_back(600_000, &[0; 100]);
+        assert_eq!((forecast.bound_ms, forecast.set_by), (600_000, None));
+        let unlimited = Forecast::once_back(600_000, &[0; 5_000], &[]);
+        assert_eq!((unlimited.bound_ms, unlimited.set_by), (600_000, None));
+        assert_eq!(unlimited.served_by(599_999, 5_000), 0);
+        assert_eq!(unlimited.served_by(600_000, 5_000), 5_000);
+    }
+
+    #[test]
+    fn who_comes_after_the_hub_is_back_notices_nothing() {
+        // Ten a second for a hundred seconds, ten of which the hub is down for.
+        let arrivals: Vec<u64> = (0..1_000).map(|index| index * 100).collect();
+        let forecast = once_back(10_000, &arrivals);
+        assert_eq!((forecast.bound_ms, forecast.set_by), (99_900, None));
+        assert_eq!(forecast.served_by(9_999, 100), 0);
+        assert_eq!(forecast.served_by(10_000, 101), 100);
+        assert_eq!(forecast.served_by(10_100, 102), 102);
     }
 
     #[test]

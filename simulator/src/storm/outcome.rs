@@ -1,5 +1,7 @@
 //! What came of a storm: the figures, and the curve along which the fleet came back.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::cause::Cause;
@@ -22,9 +24,12 @@ pub struct Outcome {
     /// Why they came back.
     pub cause: &'static str,
     /// What that means, in a sentence.
-    pub told: &'static str,
+    pub told: Cow<'static, str>,
     /// Whether they had forgotten their hub; none where that is no question.
     pub hub_forgotten: Option<bool>,
+    /// For how long from the start the hub let nobody in, in milliseconds; none where that is no
+    /// question.
+    pub down_for_ms: Option<u64>,
     /// How many of them were connected in the end.
     pub served: u32,
     /// How they came back.
@@ -91,7 +96,8 @@ pub struct Outcome {
 pub struct ForecastFigures {
     /// When the last device can be connected at the earliest, in milliseconds since the start.
     pub bound_ms: u64,
-    /// The limit that sets it; none where devices can be served as they arrive.
+    /// The limit that sets it; none where devices can be served as they arrive, or once the hub is
+    /// back.
     pub set_by: Option<&'static str>,
     /// Every limit by itself.
     pub gates: Vec<Gate>,
@@ -160,6 +166,7 @@ impl Outcome {
                 Cause::PowerCut { forgetful } => Some(forgetful),
                 _ => None,
             },
+            down_for_ms: plan.cause.down_for().map(|_| plan.cause.back_ms()),
             served: tally.served_count(),
             arrival: plan.arrival.to_string(),
             tier: tier.map(|tier| tier.edition().name().to_owned()),
@@ -240,6 +247,9 @@ impl Plan {
         let cause = match self.cause {
             Cause::FirstBoot => String::new(),
             Cause::PowerCut { forgetful: true } => " --cause power-cut --forget-hub".to_owned(),
+            Cause::HubFailover {
+                down_for: down_for @ Span(1..),
+            } => format!(" --cause hub-failover --down-for {down_for}"),
             cause => format!(" --cause {cause}"),
         };
         format!(

@@ -40,7 +40,7 @@ impl Plan {
     pub(super) fn remembered(&self, past: Past) -> Option<Past> {
         match self.cause {
             Cause::FirstBoot | Cause::PowerCut { forgetful: true } => None,
-            Cause::HubFailover => Some(Past {
+            Cause::HubFailover { .. } => Some(Past {
                 dropped: true,
                 ..past
             }),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use http::Method;
@@ -16,6 +16,7 @@ use crate::lab::Lab;
 use crate::lab::bare::{Desk, Leaves};
 use crate::observation::{DeviceIndex, Generation};
 use crate::pki::{Credential, Pki, PkiError};
+use crate::scenario::duration::Span;
 use crate::service_client::{Authorization, Call, ConnectionString, ServiceClient};
 
 /// Who signs the devices' certificates.
@@ -169,13 +170,27 @@ impl Stage {
                 operator.put_group(NEXT_ISSUER, None).await?;
                 operator.delete_identities(devices).await?;
             }
-            Cause::FirstBoot | Cause::HubFailover | Cause::PowerCut { .. } => {}
+            Cause::FirstBoot | Cause::HubFailover { .. } | Cause::PowerCut { .. } => {}
         }
         operator.client.rest();
         let settled = self.env.clock.now_ms().0 + SETTLING_MS;
         self.env.clock.sleep_until(UnixMillis(settled)).await;
         self.lab.lift_limits(false);
         Ok(())
+    }
+
+    /// Has the hub let nobody in from now on, if it is down for a while in the storm. What devices
+    /// are told is what they are told in a scenario whose hub restarts.
+    pub(super) async fn fail_over(&self) -> anyhow::Result<()> {
+        let down_for = self.cause.down_for().unwrap_or_default();
+        if down_for == Span(0) {
+            return Ok(());
+        }
+        let trouble = self.lab.connector.trouble();
+        let trouble = trouble.context("the lab cannot be made to fail")?;
+        let (host, _) = { self.lab.services.hubs.first() }.context("the storm has no hub")?;
+        let failed_over = trouble.restart_hub(host, down_for.duration()).await;
+        failed_over.map_err(|error| anyhow!("the hub cannot fail over: {error}"))
     }
 
     fn operator(&self) -> anyhow::Result<Operator<'_>> {

@@ -44,8 +44,8 @@ pub(super) struct Tally {
     pub(super) put_off: Vec<u32>,
     /// When the last thing happened, in milliseconds since the start.
     pub(super) last_ms: u64,
-    /// When somebody last got a step further, or the last one is to arrive, in milliseconds since
-    /// the start.
+    /// When somebody last got a step further, or the last one is to arrive, or the hub is to be
+    /// back, in milliseconds since the start.
     progressed_ms: u64,
     /// For how long nobody may get further, in milliseconds; none for as long as one likes.
     patience_ms: Option<u64>,
@@ -87,6 +87,12 @@ impl Tally {
             served_count: 0,
             rolls: false,
         }
+    }
+
+    /// That nobody gets further before the hub is back, in milliseconds since the start, is no
+    /// stall.
+    pub(super) fn expect_nobody_before(&mut self, back_ms: u64) {
+        self.progressed_ms = self.progressed_ms.max(back_ms);
     }
 
     pub(super) fn served_count(&self) -> u32 {

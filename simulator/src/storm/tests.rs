@@ -3,6 +3,10 @@ use linarite_core::hub::tier::Edition;
 use super::*;
 
 mod causes;
+mod failover;
+
+/// The hub is there again in the same moment.
+const FAILOVER: Cause = Cause::HubFailover { down_for: Span(0) };
 
 fn plan(devices: u32, registrations: u32, tier: Option<(Edition, u32)>) -> Plan {
     Plan {
@@ -290,7 +294,7 @@ fn the_page_draws_every_curve_and_names_every_limit() {
     assert!(page.contains(&outcome.replay));
     assert_eq!(outcome.curve.len(), 61);
     let failover = Plan {
-        cause: Cause::HubFailover,
+        cause: FAILOVER,
         ..plan(20, 60, None)
     };
     let page = self::outcome(&failover).html().unwrap();

@@ -48,10 +48,17 @@ impl Outcome {
         let bound = span(self.forecast.bound_ms);
         let gate =
             { self.forecast.gates.iter() }.find(|gate| Some(gate.name) == self.forecast.set_by);
+        let down_for = self.down_for_ms.filter(|ms| *ms > 0);
         let mut line = match gate {
             Some(gate) => format!("at least {bound}, set by {} ({})", gate.name, gate.pace()),
+            None if down_for == Some(self.forecast.bound_ms) => {
+                format!("at least {bound}, when the hub is back")
+            }
             None => format!("at least {bound}, when the last device arrives"),
         };
+        if let (Some(_), Some(down_for)) = (gate, down_for) {
+            let _ = write!(line, " once the hub is back after {}", span(down_for));
+        }
         if let Some(ratio) = self.ratio {
             let _ = write!(line, "; the fleet took {ratio:.3} times as long");
         }

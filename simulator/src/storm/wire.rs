@@ -160,6 +160,7 @@ async fn try_out(plan: &Plan, shown: bool, interrupt: &Interrupt) -> anyhow::Res
     let tally = plan.tally(opening.by_device.clone());
     let progress = opening.progress(shown);
     let watch = Arc::new(Watch::new(clock.now_ms(), tally, progress));
+    stage.fail_over().await?;
     let fleet = Fleet::start(
         plans,
         stage.lab.services.clone(),

@@ -59,7 +59,7 @@ fn who_changes_certificates_is_refused_once_with_the_old_one() {
 /// R-C10, R-C11: who knows its hub leaves DPS alone, and nothing but new connections is limited.
 #[test]
 fn who_remembers_its_hub_waits_for_the_connection_throttle_alone() {
-    for cause in [Cause::HubFailover, MINDFUL] {
+    for cause in [FAILOVER, MINDFUL] {
         let naive = Plan {
             patience: Patience::Naive,
             ..of(cause, 1_500)
@@ -92,7 +92,7 @@ fn no_connection_fails_but_by_being_refused() {
     for patience in [Patience::Patient, Patience::Naive] {
         let plan = Plan {
             patience,
-            ..of(Cause::HubFailover, 1_200)
+            ..of(FAILOVER, 1_200)
         };
         for seed in [1, 2] {
             let outcome = outcome(&Plan {
@@ -112,7 +112,7 @@ fn who_lost_a_connection_waits_before_it_tries_again() {
         cause,
         ..plan(200, 0, None)
     };
-    let failover = outcome(&unlimited(Cause::HubFailover));
+    let failover = outcome(&unlimited(FAILOVER));
     let spread = failover.time_to_service_ms.unwrap();
     assert!((1_500..3_500).contains(&spread.p50), "{spread:?}");
     assert!(spread.max <= 5_000, "{spread:?}");
@@ -146,7 +146,7 @@ fn a_fleet_that_was_provisioned_before_finds_the_limits_untouched() {
 
 #[test]
 fn one_seed_has_one_outcome_for_every_cause() {
-    for cause in [Cause::RootExpiry, Cause::Breach, Cause::HubFailover] {
+    for cause in [Cause::RootExpiry, Cause::Breach, FAILOVER] {
         let plan = of(cause, 150);
         let twice = [(); 2].map(|()| without_wall_time(&outcome(&plan)));
         assert_eq!(twice[0], twice[1], "{cause}");
@@ -156,7 +156,7 @@ fn one_seed_has_one_outcome_for_every_cause() {
 /// Over TLS as without it.
 #[test]
 fn causes_end_alike_with_tls() {
-    for cause in [Cause::RootExpiry, Cause::Breach, Cause::HubFailover] {
+    for cause in [Cause::RootExpiry, Cause::Breach, FAILOVER] {
         let without = of(cause, 130);
         let with = Plan {
             over: Over::Pipes,
