@@ -19,7 +19,7 @@ pub struct Gate {
     pub window_ms: u32,
     /// How often each device has to pass.
     pub times: u32,
-    /// When the last device is through if nothing else holds it up, in milliseconds since the
+    /// When the last device is through if no other limit holds it up, in milliseconds since the
     /// start.
     pub finish_ms: u64,
     /// When each is through, in the order of arrival.

@@ -115,6 +115,8 @@ fn everything_that_is_told_of_a_storm_tells_of_the_downtime() {
         let replay = " --cause hub-failover --down-for 2m --arrival ";
         assert!(outcome.replay.contains(replay), "{}", outcome.replay);
     }
+    let gate = "<td>hub connections</td><td>100 in 1s once it is back</td><td>2m1s</td>";
+    assert!(limited.html().unwrap().contains(gate));
     assert_eq!(unlimited.forecast.set_by, None);
     assert!(!unlimited.html().unwrap().contains(">none</td>"));
 }
