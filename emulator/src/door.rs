@@ -328,19 +328,19 @@ impl Emulator {
     /// [`StartError::Bind`], naming address and port.
     pub async fn listen(&self) -> Result<Addresses, StartError> {
         let listen = &self.config().listen;
-        let mqtt = self.bind(listen.mqtt).await?;
-        let https = match (self.bind(listen.https).await, listen.https_fallback) {
+        let mqtt = self.bind(listen.mqtt)?;
+        let https = match (self.bind(listen.https), listen.https_fallback) {
             (Ok(listener), _) => listener,
-            (Err(_), Some(port)) => self.bind(port).await?,
+            (Err(_), Some(port)) => self.bind(port)?,
             (Err(error), None) => return Err(error),
         };
-        let admin = self.bind(listen.admin).await?;
+        let admin = self.bind(listen.admin)?;
         let bind_error = |source| StartError::Bind {
             address: listen.address,
             port: 0,
             source,
         };
-        let mirror = self.listen_for_watchers().await;
+        let mirror = self.listen_for_watchers();
         let addresses = Addresses {
             mqtt: mqtt.local_addr().map_err(bind_error)?,
             https: https.local_addr().map_err(bind_error)?,
@@ -356,9 +356,9 @@ impl Emulator {
         Ok(addresses)
     }
 
-    async fn bind(&self, port: u16) -> Result<TcpListener, StartError> {
+    fn bind(&self, port: u16) -> Result<TcpListener, StartError> {
         let address = self.config().listen.address;
-        let bind = TcpListener::bind((address, port)).await;
+        let bind = listener::bind((address, port).into());
         bind.map_err(|source| StartError::Bind {
             address,
             port,
@@ -367,11 +367,11 @@ impl Emulator {
     }
 
     /// Opens the mirror. Nobody needs it to be served, so a port that is taken is no error.
-    async fn listen_for_watchers(&self) -> MirrorAddress {
+    fn listen_for_watchers(&self) -> MirrorAddress {
         let Some(port) = self.config().listen.mirror else {
             return MirrorAddress::Off;
         };
-        let bound = TcpListener::bind((self.config().listen.address, port)).await;
+        let bound = listener::bind((self.config().listen.address, port).into());
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
         match bound {
             Ok((address, listener)) => {

@@ -1,15 +1,38 @@
 //! Listeners of TCP: accept and hand on, nothing else.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 /// The first pause after the system ran out of something; each next one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Connections that may wait to be accepted. Who comes when as many wait is not refused: Linux
+/// drops the attempt, and the peer tries again after a second, then two. A fleet that comes back in
+/// one moment must not measure that. The system has a bound of its own (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
+
+/// Listens at `address`.
+///
+/// # Errors
+/// If the address cannot be had.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A listener that comes back needs not wait for connections of its predecessor. On Windows
+    // the same option lets two listeners share an address.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Gives every stream to `serve`, which must not wait, until `cancel`.
 ///
@@ -62,9 +85,32 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use rustix::io::Errno;
+    use tokio::time::timeout;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_comes_before_anybody_is_accepted_is_let_wait() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // No more than the system lets wait.
+        let room = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let room = room.map_or(1_000, |room| room.trim().parse().unwrap());
+        let mut crowd = Vec::new();
+        for number in 0..room.min(1_000) {
+            // Without room it would wait for ever.
+            let connected = timeout(Duration::from_secs(60), TcpStream::connect(address)).await;
+            let connected = connected.unwrap_or_else(|_| panic!("no room for number {number}"));
+            crowd.push(connected.unwrap());
+        }
+        for stream in crowd {
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, stream.local_addr().unwrap());
+        }
+    }
 
     #[test]
     fn only_a_lack_of_descriptors_or_memory_is_waited_out() {
