@@ -4,11 +4,13 @@
 //! DPS or hub session that the CONNECT chose, and what the session answers is written. Every
 //! wait here has an end: for the CONNECT, for the next packet, for the peer to read.
 
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use futures_util::FutureExt as _;
 use linarite_core::id::{DeviceId, IdentityId, ModuleId};
 use linarite_env::Event;
 use linarite_env::event::{ConnectionId, Reason};
@@ -31,6 +33,9 @@ use crate::tls::peer::PeerIdentity;
 
 /// Bytes read at once while a connection is idle; larger packets grow the buffer as they come.
 const READ_BYTES: usize = 512;
+
+/// Bytes to be said that wait for nothing more: about what one packet of a network carries.
+const WRITE_BYTES: usize = 1_400;
 
 /// Why a session ends. The words reach the event stream, not the device (R-G18).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +136,17 @@ pub(crate) async fn serve<S>(
     // Whatever the session still has to say is worth one try, the goodbye of TLS another.
     let _ = write(&mut stream, &mut out).await;
     session.leave(&ending, &services, connection);
-    let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+    if ending != Ending::Disconnected || !has_left(&mut stream) {
+        let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+    }
+}
+
+/// Whether the peer has closed its side in good order, so that a goodbye would reach nobody.
+fn has_left<S: AsyncRead + Unpin>(stream: &mut S) -> bool {
+    stream
+        .read(&mut [0])
+        .now_or_never()
+        .is_some_and(|read| matches!(read, Ok(0)))
 }
 
 /// Opens a session by the first packet of a connection. What is to be said goes to `out`, and
@@ -324,6 +339,7 @@ enum Turn {
     Obey(Command),
     Read(Result<Option<Packet>, ReadError>),
     Time,
+    Write,
 }
 
 async fn run<S>(
@@ -348,16 +364,14 @@ where
         if timer.deadline() != due {
             timer.as_mut().reset(due);
         }
-        if !out.is_empty()
-            && let Err(error) = write(stream, out).await
-        {
-            return Ending::because("R-G14", 404_104, format!("writing failed: {error}"));
-        }
         let turn = tokio::select! {
             biased;
+            () = ready(()), if out.len() >= WRITE_BYTES => Turn::Write,
             command = session.command() => Turn::Obey(command),
             read = reader.next(stream), if held_until.is_none() => Turn::Read(read),
             () = &mut timer => Turn::Time,
+            // Answers to packets that came together leave together.
+            () = ready(()), if !out.is_empty() => Turn::Write,
         };
         let step = match turn {
             Turn::Obey(command) => session.obey(command, out),
@@ -377,6 +391,9 @@ where
                 session.release(out)
             }
             Turn::Time => Err(session.time_is_up()),
+            Turn::Write => write(stream, out).await.map_err(|error| {
+                Ending::because("R-G14", 404_104, format!("writing failed: {error}"))
+            }),
         };
         if let Err(ending) = step {
             return ending;
