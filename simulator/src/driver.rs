@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+mod gathered;
 pub(crate) mod schedule;
 pub(crate) mod transport;
 mod websocket;
@@ -210,8 +211,17 @@ impl Driver {
         }
     }
 
+    /// Carries out what the device wants until it wants nothing more. All it has said by then, or by
+    /// the moment in which its power fails, has left.
     async fn perform(&mut self) {
-        while let Some(output) = self.device.poll_output() {
+        loop {
+            let Some(output) = self.device.poll_output() else {
+                match self.links.leave().await {
+                    None => return,
+                    Some(broken) => self.device.handle_closed(broken, self.now()),
+                }
+                continue;
+            };
             match output {
                 Output::Report(observation) => {
                     self.surroundings
@@ -242,6 +252,8 @@ impl Driver {
                 }
                 Output::Send { link, packet } => self.send(link, &packet).await,
                 Output::PowerOff { lasts } => {
+                    // What breaks now makes no difference.
+                    while self.links.leave().await.is_some() {}
                     self.links.cut();
                     self.dark_until = Some(Box::new(Instant::now() + lasts));
                 }
@@ -276,6 +288,19 @@ impl Links {
             Link::HubB => 2,
         };
         &mut self.0[place].1
+    }
+
+    /// Has leave what was said on any connection; gives the first that broke, which is closed now.
+    async fn leave(&mut self) -> Option<Link> {
+        for (link, slot) in &mut self.0 {
+            if let Slot::Open(transport) = slot
+                && transport.leave().await.is_err()
+            {
+                *slot = Slot::Closed;
+                return Some(*link);
+            }
+        }
+        None
     }
 
     /// Drops all connections without a word; gives which there were, and whether they were open.

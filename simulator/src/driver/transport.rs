@@ -1,5 +1,6 @@
 //! MQTT over TLS over any byte stream, in a WebSocket or not.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use bytes::BytesMut;
 use linarite_env::Clock;
 use rumqttc::mqttbytes::Error;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
+use super::gathered::{Gathered, Leaving};
 use super::websocket;
 use crate::endpoint::{BoxedStream, Connector, Port, Services};
 use crate::fault::stream::Weather;
@@ -129,8 +131,13 @@ impl Dialer {
             Some(weather) => weather.around(stream),
             None => stream,
         };
+        let leaving = match manner.transport {
+            firmware::Transport::Mqtt => Leaving::WhenTold,
+            // HTTP waits for an answer without reading once more.
+            firmware::Transport::MqttWs => Leaving::WhenFlushed,
+        };
         let stream = tls
-            .connect(name, stream)
+            .connect(name, Gathered::new(stream, leaving))
             .await
             .map_err(|error| format!("TLS handshake with {host} failed: {error}"))?;
         let stream = match manner.transport {
@@ -144,7 +151,7 @@ impl Dialer {
     }
 }
 
-type Tls = TlsStream<BoxedStream>;
+type Tls = TlsStream<Gathered<BoxedStream>>;
 
 /// An open connection.
 pub(crate) struct Transport {
@@ -154,7 +161,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Writes and flushes a packet.
+    /// Writes a packet, which leaves with others: see [`Self::leave`].
     pub(crate) async fn send(&mut self, packet: &Packet) -> io::Result<()> {
         let mut bytes = BytesMut::with_capacity(packet.size());
         packet
@@ -165,6 +172,15 @@ impl Transport {
             self.stream.flush().await
         };
         timeout(SEND_TIMEOUT, written).await?
+    }
+
+    /// Has leave all that was written.
+    pub(crate) async fn leave(&mut self) -> io::Result<()> {
+        let left = poll_fn(|cx| match &mut *self.stream {
+            Either::Left(stream) => stream.get_mut().0.poll_leave(cx),
+            Either::Right(stream) => Pin::new(stream).poll_flush(cx),
+        });
+        timeout(SEND_TIMEOUT, left).await?
     }
 
     /// The next packet; an error once the peer has closed the stream or broken the protocol.
@@ -186,7 +202,7 @@ impl Transport {
 
     /// Like [`Self::poll_packet`], to be awaited.
     pub(crate) async fn packet(&mut self) -> io::Result<Packet> {
-        std::future::poll_fn(|cx| self.poll_packet(cx)).await
+        poll_fn(|cx| self.poll_packet(cx)).await
     }
 
     /// Closes the stream in good order if the peer lets it.

@@ -178,5 +178,5 @@ fn a_task_is_small() {
     let driver = Driver::new(plan.index, device, schedule, Arc::new(surroundings), None);
     let (_, receiver) = mpsc::channel(1);
     let size = size_of_val(&driver.run(receiver, CancellationToken::new()));
-    assert!(size <= 2_304, "{size} bytes");
+    assert!(size <= 2_176, "{size} bytes");
 }
