@@ -28,6 +28,7 @@ use crate::limits::{CONNECTIONS_MAX, DESKS_MAX, HANDSHAKE_TIMEOUT};
 use crate::mqtt::mirror::Mirror;
 use crate::outgoing::{Dial, Poster, Sockets};
 use crate::service::Services;
+use crate::store::issuers::Issuers;
 use crate::tls::peer::PeerIdentity;
 use crate::tls::server_identity::ServerIdentity;
 use crate::ws::WebSocket;
@@ -105,6 +106,7 @@ pub struct Emulator {
     ca_der: Arc<[u8]>,
     room: Arc<Semaphore>,
     pub(crate) desks: Arc<Semaphore>,
+    issuers: Arc<Issuers>,
     /// Set once it listens, if it has one.
     mirror: Arc<OnceLock<Arc<Mirror>>>,
 }
@@ -152,6 +154,7 @@ impl Emulator {
             ca_der,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             desks: Arc::new(Semaphore::new(DESKS_MAX)),
+            issuers: Arc::default(),
             mirror: Arc::default(),
         })
     }
@@ -291,7 +294,7 @@ impl Emulator {
             Ok(Err(error)) => return failed(error.to_string()),
             Err(_) => return failed(format!("not finished in {HANDSHAKE_TIMEOUT:?}")),
         };
-        match PeerIdentity::read(stream.get_ref().1.peer_certificates()) {
+        match PeerIdentity::read(stream.get_ref().1.peer_certificates(), &self.issuers) {
             // Boxed: every future that hands the stream on would keep room for all of it.
             Ok(peer) => Some((Box::new(stream), peer)),
             Err(error) => failed(format!("the client certificate is not readable: {error}")),

@@ -14,6 +14,12 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a peer may leave our bytes unread before its connection ends. Ours.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Certificates of issuers that are remembered from one connection to the next. Ours.
+pub const ISSUERS_MAX: usize = 1024;
+
+/// Longest of them, in bytes; a longer one is read each time it is shown. Ours.
+pub const ISSUER_BYTES_MAX: usize = 8 * 1024;
+
 /// Longest CONNECT body, in bytes: three strings of the sizes SDKs use, with room to spare. Ours.
 pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
 

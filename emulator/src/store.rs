@@ -9,6 +9,7 @@ pub(crate) mod certificates;
 pub(crate) mod challenges;
 pub(crate) mod devices;
 pub(crate) mod events;
+pub(crate) mod issuers;
 pub(crate) mod jobs;
 pub(crate) mod journal;
 pub(crate) mod order;

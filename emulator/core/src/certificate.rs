@@ -294,13 +294,30 @@ impl Chain {
         certificates: impl IntoIterator<Item = &'a [u8]>,
         max: usize,
     ) -> Result<Self, ChainError> {
+        Self::read(certificates, max, Certificate::from_der)
+    }
+
+    /// The same, where `above` parses what comes after the leaf: few issuers stand above many
+    /// leaves, and a certificate that is shared is parsed once and remembers who signed it.
+    ///
+    /// # Errors
+    /// As [`Self::from_der`].
+    pub fn read<'a>(
+        certificates: impl IntoIterator<Item = &'a [u8]>,
+        max: usize,
+        above: impl Fn(&[u8]) -> Result<Certificate, CertificateError>,
+    ) -> Result<Self, ChainError> {
         let ders: Vec<&[u8]> = certificates.into_iter().collect();
         let (length, limit) = (ders.len(), max);
         if length > limit {
             return Err(ChainError::TooLong { length, limit });
         }
         let parse = |(position, der): (usize, &&[u8])| {
-            Certificate::from_der(der).map_err(|error| ChainError::Certificate { position, error })
+            let parsed = match position {
+                0 => Certificate::from_der(der),
+                _ => above(der),
+            };
+            parsed.map_err(|error| ChainError::Certificate { position, error })
         };
         let chain = ders
             .iter()

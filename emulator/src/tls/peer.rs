@@ -5,6 +5,8 @@ use linarite_core::limits::CHAIN_LENGTH_MAX;
 use linarite_env::event::Fingerprint;
 use rustls::pki_types::CertificateDer;
 
+use crate::store::issuers::Issuers;
+
 /// What a peer showed in its handshake.
 #[derive(Clone, Debug)]
 pub enum PeerIdentity {
@@ -15,16 +17,20 @@ pub enum PeerIdentity {
 }
 
 impl PeerIdentity {
-    /// Reads the certificates of a finished handshake.
+    /// Reads the certificates of a finished handshake, of which `issuers` may know some.
     ///
     /// # Errors
     /// If one of them is no X.509 certificate of a kind we read.
-    pub fn read(certificates: Option<&[CertificateDer<'_>]>) -> Result<Self, ChainError> {
+    pub(crate) fn read(
+        certificates: Option<&[CertificateDer<'_>]>,
+        issuers: &Issuers,
+    ) -> Result<Self, ChainError> {
         match certificates {
             None | Some([]) => Ok(Self::NoCertificate),
             Some(certificates) => {
                 let ders = certificates.iter().map(AsRef::as_ref);
-                Ok(Self::Certificate(Chain::from_der(ders, CHAIN_LENGTH_MAX)?))
+                let chain = Chain::read(ders, CHAIN_LENGTH_MAX, |der| issuers.read(der))?;
+                Ok(Self::Certificate(chain))
             }
         }
     }
