@@ -108,14 +108,15 @@ impl HubSession {
                 text,
             ));
         }
+        // A hub that is down counts nothing.
+        hub.is_up().map_err(|error| Refused {
+            connack: ConnectAckReason::ServiceUnavailable,
+            reason: error.reason(),
+        })?;
         // MQTT has no word for "later" but this one (R-H5).
         hub.count(Metered::Connections).map_err(|error| {
             let text = error.reason().text;
             refused(ConnectAckReason::ServiceUnavailable, "R-H5", 429_001, text)
-        })?;
-        hub.is_up().map_err(|error| Refused {
-            connack: ConnectAckReason::ServiceUnavailable,
-            reason: error.reason(),
         })?;
         let will = read_will(connect, &id)
             .map_err(|text| refused(ConnectAckReason::NotAuthorized, "R-G19", 400_000, text))?;
