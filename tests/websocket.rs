@@ -217,6 +217,38 @@ async fn admitted(lab: &Lab) -> WebSocket {
     socket
 }
 
+/// What the hub writes in one go is one frame.
+#[tokio::test(start_paused = true)]
+async fn packets_that_come_together_are_answered_together_and_in_their_order() {
+    let lab = Lab::start();
+    let mut socket = admitted(&lab).await;
+    let message = |id| publish(&telemetry("dev-1"), Some(id), "x");
+    let puback = |id: u16| vec![0x40, 2, 0, u8::try_from(id).unwrap()];
+    let ten: Vec<u8> = (1..=10).flat_map(message).collect();
+    socket.send(BINARY, ten).await;
+    let acknowledged = (1..=10).flat_map(puback).collect();
+    assert_eq!(socket.next().await, Some((BINARY, acknowledged)));
+    // The last one ends the session; what came before it is acknowledged all the same.
+    let broken = [message(11), message(12), vec![0xFF, 0]].concat();
+    socket.send(BINARY, broken).await;
+    let acknowledged = (11..=12).flat_map(puback).collect();
+    assert_eq!(socket.next().await, Some((BINARY, acknowledged)));
+    // More than one packet of a network carries does not wait for the rest.
+    let mut socket = admitted(&lab).await;
+    let many: Vec<u8> = (1..=1_000).flat_map(message).collect();
+    socket.send(BINARY, many).await;
+    let mut answers = Vec::new();
+    while answers.len() < 4_000 {
+        let (opcode, bytes) = socket.next().await.unwrap();
+        assert!(opcode == BINARY && bytes.len() < 1_404, "{}", bytes.len());
+        answers.extend(bytes);
+    }
+    let acknowledged: Vec<u8> = (1..=1_000_u16)
+        .flat_map(|id| [[0x40, 2], id.to_be_bytes()].concat())
+        .collect();
+    assert_eq!(answers, acknowledged);
+}
+
 #[tokio::test(start_paused = true)]
 async fn frames_that_break_the_rules_end_the_session_with_their_code() {
     let mut unmasked = frame(BINARY, &[0xC0, 0]);
