@@ -8,8 +8,8 @@
 //! that yardstick pays for the memory of so many connections as well.
 //!
 //! Wall time, because a storm uses all threads; so all take turns, each in a process of its own, and
-//! ratios are taken within a round. A storm includes the three seconds that DPS has each device wait for its poll; with few
-//! devices they are most of it.
+//! ratios are taken within a round. A storm includes the three seconds that DPS has each device wait
+//! for its poll; with few devices they are most of it.
 
 mod common;
 
